@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Style, types, templates: what must be clean before anything lands.
+set -euo pipefail
+ruff check .
+ruff format --check .
+mypy
+djlint --check plugins/pacs/web/templates
+djlint --lint plugins/pacs/web/templates

@@ -1,0 +1,61 @@
+"""The one owner of Orthanc's single callbacks: Orthanc takes one of each for the process, capabilities subscribe."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from types import ModuleType
+
+from pacs.ports import Change, ChangeKind, ChangeListener, ResourceLevel
+
+_log = logging.getLogger(__name__)
+
+
+class Callbacks:
+    """Registers with Orthanc and hands on what it tells.
+
+    Orthanc tells changes in a thread of its own. A listener must only note them and return: one that asks Orthanc's
+    REST API from there can wait for itself.
+    """
+
+    def __init__(self, orthanc: ModuleType) -> None:
+        self._start: list[Callable[[], None]] = []
+        self._stop: list[Callable[[], None]] = []
+        self._listeners: list[ChangeListener] = []
+        change_type, resource_type = orthanc.ChangeType, orthanc.ResourceType
+        self._started, self._stopped = change_type.ORTHANC_STARTED, change_type.ORTHANC_STOPPED
+        # Python spells them NEW_STUDY, Orthanc's REST API NewStudy: ours carry both as name and value.
+        self._kinds = {getattr(change_type, kind.name): kind for kind in ChangeKind}
+        self._levels = {getattr(resource_type, level.name): level for level in ResourceLevel}
+        orthanc.RegisterOnChangeCallback(self._on_change)
+
+    def on_start(self, action: Callable[[], None]) -> None:
+        """Run `action` when Orthanc answers requests."""
+        self._start.append(action)
+
+    def on_stop(self, action: Callable[[], None]) -> None:
+        """Run `action` when Orthanc is about to end; it waits for it."""
+        self._stop.append(action)
+
+    def on_change(self, listener: ChangeListener) -> None:
+        """Tell `listener` of every change of a kind that the core knows."""
+        self._listeners.append(listener)
+
+    def _on_change(self, change_type: int, level: int, resource_id: str) -> None:
+        """Take one change from Orthanc. Nothing may be raised into it: a fault ends here, in the log."""
+        try:
+            if change_type == self._started:
+                self._run(self._start)
+            elif change_type == self._stopped:
+                self._run(self._stop)
+            elif kind := self._kinds.get(change_type):
+                change = Change(kind, self._levels.get(level, ResourceLevel.NONE), resource_id)
+                for listener in self._listeners:
+                    listener(change)
+        except Exception:  # the edge of a callback
+            _log.exception("a change of Orthanc could not be handled")
+
+    @staticmethod
+    def _run(actions: list[Callable[[], None]]) -> None:
+        for action in actions:
+            action()

@@ -1,0 +1,133 @@
+"""`Database`: sessions on the plugins' own database, and its schema brought up to date."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from pacs.database import engines, schema
+from pacs.database.faults import faults_named
+from pacs.errors import DatabaseError
+
+
+class Database:
+    """The plugins' own tables in SQLite or PostgreSQL. Safe to use from any thread.
+
+    Parameters
+    ----------
+    url : `sqlite:////path/pacs.db` or `postgresql+psycopg://user:password@host/name`.
+
+    Raises
+    ------
+    DatabaseError : the URL can't be used. Nothing is connected before the first session.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = engines.parse_url(url)
+        self.engine: Engine = engines.create(self._url)
+        self._writing_engine = self.engine.execution_options(**{engines.WRITES: True})
+        self._writer = _Writer()
+
+    def __repr__(self) -> str:
+        return f"Database({self.name!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Tell SQLite (one writer at a time) from PostgreSQL."""
+        return self._url.get_backend_name() == "sqlite"
+
+    @property
+    def name(self) -> str:
+        """The address without the password."""
+        return engines.shown(self._url)
+
+    def migrate(self) -> None:
+        """Bring the schema up to date. Several processes may call this at once: one does the work.
+
+        Raises
+        ------
+        DatabaseError : unreachable, or the schema is newer than this program.
+        """
+        if self.is_sqlite and self._url.database is not None and Path(self._url.database).parent.is_dir():
+            # Patients' data: only the owner reads the file (SQLite's own default follows the umask).
+            Path(self._url.database).touch(mode=0o600)
+        with faults_named(self.name), self._turn(write=True):
+            schema.upgrade(self._writing_engine)
+
+    @contextmanager
+    def session(self, *, write: bool = False) -> Iterator[Session]:
+        """Open a session: committed (durably) at the end, rolled back when the block raises.
+
+        Parameters
+        ----------
+        write : take SQLite's write lock at the beginning. Whoever reads and then writes needs it: without, SQLite
+            refuses the write ("database is locked") when someone else wrote in between. No effect on PostgreSQL.
+
+        Raises
+        ------
+        DatabaseError : the database is unreachable, too slow, full, or locked for too long.
+        """
+        engine = self._writing_engine if write else self.engine
+        with faults_named(self.name), self._turn(write=write):
+            session = Session(engine, expire_on_commit=False)
+            try:
+                yield session
+                session.commit()
+            except BaseException:
+                session.rollback()
+                raise
+            finally:
+                session.close()
+
+    def close(self) -> None:
+        """Close the pooled connections. A session opened later connects anew."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _turn(self, *, write: bool) -> Iterator[None]:
+        """Let this process's writers of SQLite queue here: SQLite itself makes them sleep and try again."""
+        if not (write and self.is_sqlite):
+            yield
+            return
+        self._writer.take(self.name)
+        try:
+            yield
+        finally:
+            self._writer.give_back()
+
+
+class _Writer:
+    """The turn to write to SQLite among this process's threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._owner: int | None = None
+
+    def take(self, name: str) -> None:
+        if self._owner == threading.get_ident():
+            raise DatabaseError(
+                f"This thread is already writing to {name} and would wait for itself.",
+                remedy="Pass the open session on instead of opening a second one for writing.",
+            )
+        if not self._lock.acquire(timeout=engines.BUSY_TIMEOUT_SECONDS):
+            raise DatabaseError(f"Another thread has been writing to {name} for too long.", remedy="Try again.")
+        self._owner = threading.get_ident()
+
+    def give_back(self) -> None:
+        self._owner = None
+        self._lock.release()

@@ -1,0 +1,19 @@
+"""Every module that declares tables, in one list: importing this module fills `Base.metadata`.
+
+Migrations compare the database with this metadata, so a module that is missing here has no tables.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from pacs.database.base import Base
+
+MODULES_WITH_TABLES = (
+    "pacs.work.models",
+)
+
+for _module in MODULES_WITH_TABLES:
+    importlib.import_module(_module)
+
+metadata = Base.metadata

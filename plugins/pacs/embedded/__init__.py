@@ -1,0 +1,1 @@
+"""The embedded deployment: what `make run` starts inside the Debian 13 root, on loopback, with SQLite."""

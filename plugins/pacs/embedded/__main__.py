@@ -1,0 +1,159 @@
+"""Run the archive in the foreground: `python -m pacs.embedded`, inside the root that `make run` enters."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import sys
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pacs.embedded import configuration, demo
+from pacs.embedded.nginx import write_nginx_configuration
+from pacs.embedded.options import Options, StartError, free_loopback_port, require_free_port
+from pacs.embedded.services import Service, wait_until_answers
+from pacs.errors import PacsError
+from pacs.settings import parse_settings
+
+FRAGMENTS = Path("/opt/pacs/orthanc/config")
+RUN_TIME_FILES = Path("/run")
+NGINX_TIMEOUT_SECONDS = 5
+ORTHANC_TIMEOUT_SECONDS = 20
+
+_log = logging.getLogger("pacs.embedded")
+
+
+def main() -> int:
+    """Run until asked to end; return the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stop.set())
+    if not sys.stdin.isatty():
+        threading.Thread(target=_end_with_lifeline, args=(stop,), daemon=True).start()
+    try:
+        _run(Options.from_environment(os.environ), stop)
+    except PacsError as error:
+        _log.error("error: %s", error)
+        return 1
+    return 0
+
+
+def _end_with_lifeline(stop: threading.Event) -> None:
+    """End when whoever started us closes our standard input."""
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    stop.set()
+
+
+def _run(options: Options, stop: threading.Event) -> None:
+    """Check everything, start the services, tell that they are ready, and watch them."""
+    with ExitStack() as cleanup:
+        _claim(options, cleanup)
+        for name, port in (("PACS_HTTP_PORT", options.http_port), ("PACS_DICOM_PORT", options.dicom_port)):
+            require_free_port(name, port, "0.0.0.0" if name == "PACS_DICOM_PORT" else "127.0.0.1")  # noqa: S104
+        services = _start(options, cleanup, stop)
+        if stop.is_set():
+            return
+        if options.demo:
+            demo.load(f"http://127.0.0.1:{options.http_port}", options.data_directory, stop)
+        if not stop.is_set():
+            _log.info(_ready_text(options))
+        while not stop.wait(0.5):
+            for service in services:
+                if service.ended:
+                    raise StartError(f"{service.name} ended by itself. Its last words:\n{service.last_words()}")
+        _log.info("ending ...")
+
+
+def _claim(options: Options, cleanup: ExitStack) -> None:
+    """Make the directories and keep a second archive off them."""
+    try:
+        for name in ("orthanc", "plugins", "log", "temporary"):
+            (options.data_directory / name).mkdir(parents=True, exist_ok=True)
+        lock = cleanup.enter_context((options.data_directory / ".lock").open("w"))
+    except OSError as error:
+        raise StartError(
+            f"{options.data_directory_outside} can't be written ({error.strerror}).",
+            remedy="Choose another directory with PACS_DATA_DIR=DIRECTORY.",
+        ) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StartError(
+            f"Another archive is running on {options.data_directory_outside}.",
+            remedy="End it, or choose another directory with PACS_DATA_DIR=DIRECTORY.",
+        ) from None
+
+
+def _start(options: Options, cleanup: ExitStack, stop: threading.Event) -> list[Service]:
+    """Start Orthanc, then NGINX before it; both are ended in the reverse order."""
+    run_directory = Path(cleanup.enter_context(TemporaryDirectory(prefix="pacs-", dir=RUN_TIME_FILES)))
+    pages_socket = run_directory / "pages.sock"
+    orthanc_port = free_loopback_port()
+    environment = _environment(options, orthanc_port, pages_socket)
+    logs = options.data_directory / "log"
+    path = _configuration(options, environment, run_directory)
+    orthanc = Service.start("Orthanc", ["Orthanc", str(path)], logs / "orthanc.log", environment)
+    cleanup.callback(orthanc.stop, ORTHANC_TIMEOUT_SECONDS)
+    nginx_configuration = write_nginx_configuration(run_directory, logs, options.http_port, orthanc_port, pages_socket)
+    nginx = Service.start(
+        "NGINX",
+        ["nginx", "-e", str(logs / "nginx.log"), "-c", str(nginx_configuration), "-g", "daemon off;"],
+        logs / "nginx.log",
+    )
+    cleanup.callback(nginx.stop, NGINX_TIMEOUT_SECONDS)
+    wait_until_answers(f"http://127.0.0.1:{orthanc_port}/system", orthanc, stop)
+    wait_until_answers(f"http://127.0.0.1:{options.http_port}/pacs/health", nginx, stop)
+    return [orthanc, nginx]
+
+
+def _environment(options: Options, orthanc_port: int, pages_socket: Path) -> dict[str, str]:
+    """Return what Orthanc's configuration and our plugin read from the environment."""
+    data = options.data_directory
+    return {
+        **os.environ,
+        "PACS_AET": options.aet,
+        "PACS_DICOM_PORT": str(options.dicom_port),
+        "PACS_HL7_PORT": str(options.hl7_port),
+        "PACS_ORTHANC_HTTP_PORT": str(orthanc_port),
+        "PACS_DATA_DIR": str(data),
+        "PACS_DATABASE_URL": f"sqlite:///{data}/plugins/pacs.db",
+        "PACS_PAGES_SOCKET": str(pages_socket),
+        # Debian's DCMTK leaves Nagle's algorithm on: every C-STORE would wait some 100 ms.
+        "TCP_NODELAY": "1",
+    }
+
+
+def _configuration(options: Options, environment: dict[str, str], run_directory: Path) -> Path:
+    """Return the path that Orthanc reads its configuration from, after our own section of it was checked."""
+    own = options.data_directory / "settings.json"
+    merged = configuration.load_all(FRAGMENTS, own if own.exists() else None, environment)
+    parse_settings(merged.get("Pacs", {}))
+    if not own.exists():
+        return FRAGMENTS
+    path = run_directory / "orthanc.json"
+    configuration.write(merged, path)
+    return path
+
+
+def _ready_text(options: Options) -> str:
+    address = f"http://127.0.0.1:{options.http_port}"
+    return f"""
+READY
+  Pages            {address}/pacs/
+  OHIF             {address}/ohif/
+  Orthanc Explorer {address}/app/explorer.html
+  DICOMweb         {address}/dicom-web/
+  DICOM            {options.aet} at port {options.dicom_port}
+  Data and logs    {options.data_directory_outside}
+Ctrl-C ends it; the data stay."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""Orthanc's configuration as the embedded deployment runs it: our fragments, and a person's own file on top.
+
+Without an own file Orthanc merges the fragments by itself, as in production. Orthanc refuses a key that two files
+hold, so with one (settings.json in the data directory) the merging is done here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pacs.embedded.options import StartError
+
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+# Strings are matched first so that a // inside one is left alone.
+_COMMENT = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
+
+
+def load(path: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return one file of Orthanc's dialect of JSON: comments dropped, ${VARIABLES} filled in.
+
+    Raise StartError with the line at fault when it is not JSON.
+    """
+
+    def fill(match: re.Match[str]) -> str:
+        value = environment.get(match[1], match[2])
+        if value is None:
+            raise StartError(f"{path}: the environment variable {match[1]} is not set.", remedy="Set it.")
+        return value
+
+    def blank(match: re.Match[str]) -> str:
+        return match[1] or re.sub(r"[^\n]", " ", match[0])
+
+    text = _VARIABLE.sub(fill, _COMMENT.sub(blank, path.read_text(encoding="utf-8")))
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise StartError(
+            f"{path}, line {error.lineno}, column {error.colno}: this is not JSON: {error.msg}.", remedy="Correct it."
+        ) from None
+    if not isinstance(content, dict):
+        raise StartError(f"{path}: found {type(content).__name__}, expected an object in braces.", remedy="Correct it.")
+    return content
+
+
+def load_all(fragments: Path, own: Path | None, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the whole configuration: every fragment in order, then the own file, which wins."""
+    merged: dict[str, Any] = {}
+    for path in [*sorted(fragments.glob("*.json")), *([own] if own else [])]:
+        merged = _merge(merged, load(path, environment))
+    return merged
+
+
+def write(merged: dict[str, Any], path: Path) -> None:
+    """Write a merged configuration, readable by us alone: it may hold secrets."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        json.dump(merged, file, indent=2, ensure_ascii=False)
+
+
+def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+    """Return `base` with `top` laid over it, object by object."""
+    merged = dict(base)
+    for key, value in top.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged

@@ -1,0 +1,83 @@
+"""The settings: one typed tree, read from the section "Pacs" of Orthanc's configuration.
+
+Unknown keys are refused, and all faults are told together, each with its place and its cure, before anything starts.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_pascal
+from pydantic_core import ErrorDetails
+
+from pacs.errors import SettingsError
+from pacs.web.settings import WebSettings
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Section(BaseModel):
+    """A part of the tree: keys in PascalCase as in the rest of Orthanc's configuration."""
+
+    model_config = ConfigDict(alias_generator=to_pascal, extra="forbid", frozen=True, validate_default=True)
+
+
+class DatabaseSettings(Section):
+    """Where the plugins keep their own state."""
+
+    url: str = Field(
+        default="sqlite:////var/lib/pacs/plugins/pacs.db",
+        pattern=r"^(sqlite:///|postgresql\+psycopg://)",
+        description="SQLAlchemy URL: sqlite:////path/pacs.db, or postgresql+psycopg://user:password@host/database.",
+    )
+
+
+class Hl7Settings(Section):
+    """The HL7 v2 interface."""
+
+    port: Port = Field(default=2575, description="TCP port on which HL7 messages (MLLP) are taken.")
+
+
+class Settings(Section):
+    """Everything that can be set for the plugins."""
+
+    database: DatabaseSettings = DatabaseSettings()
+    hl7: Hl7Settings = Hl7Settings()
+    web: WebSettings = WebSettings()
+
+
+def parse_settings(section: Mapping[str, Any]) -> Settings:
+    """Return the settings that the section "Pacs" holds. Raise SettingsError with every fault of it."""
+    try:
+        return Settings.model_validate(section)
+    except ValidationError as error:
+        raise SettingsError([_describe(fault) for fault in error.errors()]) from None
+
+
+def _describe(fault: ErrorDetails) -> str:
+    """Say in one line where a fault is, what was found, what was expected and what to do."""
+    place = ".".join(["Pacs", *map(str, fault["loc"])])
+    if fault["type"] == "extra_forbidden":
+        known = _keys_at(fault["loc"][:-1])
+        close = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1, cutoff=0.5)
+        cure = f'did you mean "{close[0]}"?' if close else f"known here: {', '.join(known) or 'nothing'}."
+        return f"{place}: unknown key; {cure}"
+    found = json.dumps(fault["input"], default=str, ensure_ascii=False)
+    return f"{place}: found {found}; {fault['msg'][0].lower()}{fault['msg'][1:]}."
+
+
+def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that may stand at a place of the tree."""
+    model: Any = Settings
+    for step in location:
+        fields = {field.alias: field.annotation for field in model.model_fields.values()}
+        model = fields.get(str(step))
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            return []
+    return sorted(str(field.alias) for field in model.model_fields.values())
+
+

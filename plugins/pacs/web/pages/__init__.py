@@ -1,0 +1,5 @@
+"""The pages, one module each."""
+
+from pacs.web.pages import aes, home, studies, study, system, upload
+
+STANDARD_PAGES = (home.PAGES, studies.PAGES, study.PAGES, upload.PAGES, aes.PAGES, system.PAGES)

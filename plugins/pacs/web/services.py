@@ -1,0 +1,56 @@
+"""What the pages need from the rest of the program, handed over once when the application is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
+
+from flask import current_app
+
+if TYPE_CHECKING:
+    from pacs.database import Database
+    from pacs.metrics import Metrics
+    from pacs.ports import Archive
+    from pacs.web.settings import WebSettings
+    from pacs.work import Supervisor, WorkQueue
+
+_EXTENSION = "pacs"
+
+
+class HasWebSettings(Protocol):
+    """The settings tree, as far as the pages look at it."""
+
+    @property
+    def web(self) -> WebSettings:
+        """The part of the pages."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of the running program.
+
+    Attributes
+    ----------
+    version : version of PACS Cloud.
+    storage_directory : folder of Orthanc's files, to tell how full its disk is.
+    """
+
+    settings: HasWebSettings
+    archive: Archive
+    database: Database
+    metrics: Metrics
+    supervisor: Supervisor
+    queues: tuple[WorkQueue, ...] = ()
+    version: str = ""
+    storage_directory: Path = Path("/var/lib/pacs")
+
+    @classmethod
+    def current(cls) -> Services:
+        """Return the services of the application that answers the current request."""
+        return cast(Services, current_app.extensions[_EXTENSION])
+
+    @property
+    def web(self) -> WebSettings:
+        """The settings of the pages."""
+        return self.settings.web
