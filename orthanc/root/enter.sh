@@ -28,7 +28,7 @@ for layer in venv viewers; do
 done
 
 arguments=(
-  --ro-bind "$(debian_layer)" / --dev /dev --tmpfs /run --tmpfs /tmp --tmpfs /dev/shm
+  --ro-bind "$(debian_layer)" / --proc /proc --dev /dev --tmpfs /run --tmpfs /tmp --tmpfs /dev/shm
   --ro-bind "$(readlink -f /etc/hosts)" /etc/hosts
   --ro-bind "$(readlink -f /etc/resolv.conf)" /etc/resolv.conf
   --ro-bind-try /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
@@ -43,7 +43,7 @@ arguments=(
   --chdir /checkout --die-with-parent
 )
 # A namespace of its own for users and processes: inside runs an ordinary user, and nothing outlives the command.
-isolation=(--unshare-user --uid 1000 --gid 1000 --unshare-pid --as-pid-1 --proc /proc)
+isolation=(--unshare-user --uid 1000 --gid 1000 --unshare-pid --as-pid-1)
 if ! refusal=$(bwrap "${isolation[@]}" --ro-bind "$(debian_layer)" / /usr/bin/true 2>&1); then
   [ "$(id -u)" = 0 ] || die "this kernel lets no ordinary user make a namespace ($refusal). Run it as root, or allow it:
   Ubuntu: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0   Debian: sudo sysctl kernel.unprivileged_userns_clone=1"

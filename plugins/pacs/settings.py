@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
+import sys
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -16,6 +18,9 @@ from pydantic_core import ErrorDetails
 
 from pacs.errors import SettingsError
 from pacs.web.settings import WebSettings
+
+# The password of an address such as postgresql://user:password@host/database.
+_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@\s]*@")
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -66,7 +71,7 @@ def _describe(fault: ErrorDetails) -> str:
         close = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1, cutoff=0.5)
         cure = f'did you mean "{close[0]}"?' if close else f"known here: {', '.join(known) or 'nothing'}."
         return f"{place}: unknown key; {cure}"
-    found = json.dumps(fault["input"], default=str, ensure_ascii=False)
+    found = _PASSWORD.sub(r"\1***@", json.dumps(fault["input"], default=str, ensure_ascii=False))
     return f"{place}: found {found}; {fault['msg'][0].lower()}{fault['msg'][1:]}."
 
 
@@ -81,3 +86,17 @@ def _keys_at(location: tuple[int | str, ...]) -> list[str]:
     return sorted(str(field.alias) for field in model.model_fields.values())
 
 
+
+
+def main() -> None:
+    """Print every setting with its default and meaning: `python -m pacs.settings`."""
+    for section in Settings.model_fields.values():
+        model = section.annotation
+        assert isinstance(model, type) and issubclass(model, Section)
+        for field in model.model_fields.values():
+            sys.stdout.write(f"{section.alias}.{field.alias} = {json.dumps(field.default, default=str)}\n")
+            sys.stdout.write(f"    {field.description}\n")
+
+
+if __name__ == "__main__":
+    main()

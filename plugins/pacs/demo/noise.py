@@ -6,7 +6,7 @@ import numpy as np
 
 from pacs.demo.canvas import Array
 
-_SIDE = 1024
+_SIDE = 2048
 
 
 class NoiseBank:

@@ -128,7 +128,8 @@ class Torso:
         width, depth, center = self.half_axes(z)
         across = np.abs(x / width)
         if self.dent_mm:
-            y = y + np.float32(self.dent_mm) * np.exp(-((x / np.float32(self.dent_width_mm)) ** 2))
+            backward = np.clip(y / np.float32(40), 0, 1)
+            y = y + np.float32(self.dent_mm) * backward * np.exp(-((x / np.float32(self.dent_width_mm)) ** 2))
         deep = np.abs((y - center) / depth)
         across_root, deep_root = np.sqrt(across) * across, np.sqrt(deep) * deep
         gauge = across_root * across + deep_root * deep

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 
 import numpy as np
 
-from pacs.demo.canvas import Array, Box, Canvas, Layer, Point
-from pacs.demo.solids import Capsule, Ellipsoid, Formula
+from pacs.demo.canvas import Array, Box, Layer, Point, Solid, Stroke
+from pacs.demo.solids import Common, Ellipsoid, Formula
 from pacs.demo.trunk_frame import CAGE, VERTEBRAE, VertebraLevel, spine_y
-from pacs.demo.tubes import Tube, mirrored, paint_tube, tube
+from pacs.demo.tubes import Tube, mirrored, tube, tube_strokes
 
 CORTICAL_HU = 780
 TRABECULAR_HU = 230
@@ -26,41 +27,41 @@ _STERNUM_Z = (452, 432, 410, 388, 368, 350, 336, 326, 318, 310)
 _RIB_END_DEGREES = (128, 136, 142, 146, 148, 146, 142, 136, 128, 118, 88, 62)
 
 
-def paint_bones(canvas: Canvas) -> None:
-    """Paint the whole skeleton."""
-    _paint_discs(canvas)
+def bones() -> Iterator[Stroke]:
+    """Yield the whole skeleton."""
+    yield from _discs()
     for level in VERTEBRAE:
-        _paint_vertebra(canvas, level)
+        yield from _vertebra(level)
     for cartilage in _cartilages():
-        paint_tube(canvas, cartilage, Layer(CARTILAGE_HU))
+        yield from tube_strokes(cartilage, Layer(CARTILAGE_HU))
     for rib in _ribs():
-        paint_tube(canvas, rib, *_THIN_BONE)
+        yield from tube_strokes(rib, *_THIN_BONE)
     for plate in (*_sternum(), *_shoulders(), *_pelvis()):
-        canvas.paint(plate, *_BONE)
+        yield Stroke.of(plate, *_BONE)
     for bar in _shoulder_bars():
-        paint_tube(canvas, bar, *_THIN_BONE)
+        yield from tube_strokes(bar, *_THIN_BONE)
 
 
-def _paint_discs(canvas: Canvas) -> None:
-    """Paint one column of disc material; the vertebral bodies cover most of it."""
+def _discs() -> Iterator[Stroke]:
+    """Yield one column of disc material; the vertebral bodies cover most of it."""
 
     def column(x: Array, y: Array, z: Array) -> Array:
         width = np.interp(z, (40, 200, 480), (24.5, 20.5, 14.5)).astype(np.float32)
         deep = (y - spine_y(z)) / np.float32(0.74)
         return np.sqrt(x * x + deep * deep) - width
 
-    canvas.paint(Formula(Box((-26, 0, 10), (26, 80, 490)), column), Layer(DISC_HU))
+    yield Stroke.of(Formula(Box((-26, 0, 10), (26, 80, 490)), column), Layer(DISC_HU))
 
 
-def _paint_vertebra(canvas: Canvas, level: VertebraLevel) -> None:
+def _vertebra(level: VertebraLevel) -> Iterator[Stroke]:
     size, y = level.size, level.y
     canal = y + 27 * size + 1
-    canvas.paint(_body(level), *_BONE)
+    yield Stroke.of(_body(level), *_BONE)
     for arch in _arches(level, canal):
-        paint_tube(canvas, arch, *_THIN_BONE)
+        yield from tube_strokes(arch, *_THIN_BONE)
     # The canal comes last: it must stay free.
     sac = Ellipsoid((0, canal, level.z), (9.5 * max(size, 0.8), 8 * max(size, 0.8), 60))
-    canvas.paint(Formula(Box.around((0, canal, level.z), (12, 11, 19)), sac.distance), Layer(THECAL_SAC_HU))
+    yield Stroke.of(Formula(Box.around((0, canal, level.z), (12, 11, 19)), sac.distance), Layer(THECAL_SAC_HU))
 
 
 def _body(level: VertebraLevel) -> Formula:
@@ -116,7 +117,8 @@ def cage_point(angle: float, z: float) -> Point:
     sine, cosine = np.sin(angle), np.cos(angle)
     x = width * np.sign(sine) * abs(sine) ** 0.8
     y = center + depth * np.sign(cosine) * abs(cosine) ** 0.8
-    return float(x), float(y - CAGE.dent_mm * np.exp(-((x / CAGE.dent_width_mm) ** 2))), z
+    dent = CAGE.dent_mm * np.exp(-((x / CAGE.dent_width_mm) ** 2)) if y > center else 0.0
+    return float(x), float(y - dent), z
 
 
 @functools.cache
@@ -148,14 +150,24 @@ def _sternum() -> tuple[Ellipsoid, ...]:
     )
 
 
-def _shoulders() -> tuple[Ellipsoid, ...]:
+def _shoulders() -> tuple[Solid, ...]:
     """Shoulder blades and the heads of the raised arms."""
-    parts = []
+    parts: list[Solid] = []
     for side in (1, -1):
-        parts.append(Ellipsoid((side * 104, 68, 392), (40, 4.2, 66), (7, side * 10, -side * 26)))
+        blade = Ellipsoid((side * 104, 68, 392), (42, 4.2, 72), (7, side * 6, -side * 26))
+        parts.append(Common((blade, _lateral_border(side))))
         parts.append(Ellipsoid((side * 128, 40, 444), (13, 15, 15)))
         parts.append(Ellipsoid((side * 139, 24, 466), (23, 23, 24)))
     return tuple(parts)
+
+
+def _lateral_border(side: int) -> Formula:
+    """What lies toward the spine from the line between the shoulder blade's lower angle and its joint."""
+
+    def border(x: Array, _y: Array, z: Array) -> Array:
+        return (x * np.float32(side) - np.float32(130) - (z - np.float32(436)) * np.float32(0.5)) * np.float32(0.89)
+
+    return Formula(Box((-150, 0, 300), (150, 100, 500)), border)
 
 
 def _shoulder_bars() -> tuple[Tube, ...]:
@@ -167,9 +179,9 @@ def _shoulder_bars() -> tuple[Tube, ...]:
     return (*bars, *(mirrored(bar) for bar in bars))
 
 
-def _pelvis() -> tuple[Ellipsoid | Capsule, ...]:
+def _pelvis() -> tuple[Ellipsoid, ...]:
     """The wings of the hip bones and the sacrum, as far as the phantom has them."""
-    parts: list[Ellipsoid | Capsule] = [Ellipsoid((0, 52, -8), (56, 17, 26), (18, 0, 0))]
+    parts: list[Ellipsoid] = [Ellipsoid((0, 52, -8), (56, 17, 26), (18, 0, 0))]
     for side in (1, -1):
         parts.append(Ellipsoid((side * 96, 14, 2), (9, 62, 66), (0, side * 16, side * 34)))
         parts.append(Ellipsoid((side * 68, 56, 0), (15, 15, 40), (0, 0, side * 20)))

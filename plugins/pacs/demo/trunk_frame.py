@@ -149,16 +149,18 @@ ABDOMEN_SIDE = Formula(Box((-140, -100, -40), (140, 100, 310)), below_diaphragm)
 
 
 def _right_lung(x: Array, y: Array, z: Array) -> Array:
-    return np.maximum((right_dome_z(x, y) - z) * np.float32(0.66), x + _mediastinum(y))
+    return np.maximum((right_dome_z(x, y) - z) * np.float32(0.66), x + _mediastinum(y, z))
 
 
 def _left_lung(x: Array, y: Array, z: Array) -> Array:
-    return np.maximum((left_dome_z(x, y) - z) * np.float32(0.66), _mediastinum(y) - x)
+    return np.maximum((left_dome_z(x, y) - z) * np.float32(0.66), _mediastinum(y, z) - x)
 
 
-def _mediastinum(y: Array) -> Array:
-    """Half width of the mediastinum: narrow behind the sternum, wide at the hila and beside the spine."""
-    return np.interp(y, (-90, -60, -20, 20, 45, 75), (7, 12, 26, 26, 21, 24)).astype(np.float32)
+def _mediastinum(y: Array, z: Array) -> Array:
+    """Half width of the mediastinum: narrow behind the sternum, wide at the hila, narrower before the spine."""
+    ramp = np.clip((y + np.float32(86)) / np.float32(72), 0, 1)
+    recess = np.float32(8) * np.exp(-(((y - spine_y(z) + 24) / np.float32(13)) ** 2))
+    return np.float32(9) + np.float32(16) * ramp * ramp * (3 - 2 * ramp) - recess + 2 * np.sin(z * np.float32(0.045))
 
 
 RIGHT_LUNG_SIDE = Formula(Box((-140, -100, 180), (-5, 100, 482)), _right_lung)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from pacs.demo.canvas import Array, Box, Canvas, Layer, Point, Shade
+from pacs.demo.canvas import Array, Box, Layer, Point, Shade, Stroke
 from pacs.demo.solids import Common, Ellipsoid, Formula, Torso, Wavy, Without
 from pacs.demo.trunk_frame import ABDOMEN_SIDE, CAGE, LEFT_LUNG_SIDE, RIGHT_LUNG_SIDE
 from pacs.demo.trunk_vessels import AIR_HU, PORTAL_HU, PULMONARY_HU, VENOUS_HU, liver_trees, lung_trees
-from pacs.demo.tubes import Tube, paint_tube, tube
+from pacs.demo.tubes import Tube, tube, tube_strokes
 
 LUNG_HU = -855
 LIVER_HU = 108
@@ -36,7 +37,8 @@ _STOMACH = Wavy(Ellipsoid((54, -22, 238), (36, 44, 40), (0, 24, 0)), 2, 60)
 
 def _liver_side(x: Array, y: Array, z: Array) -> Array:
     """Distance to the liver's side of its lower face, which rises from the right flank to the left lobe."""
-    face = np.float32(150) + (x + 96) * np.float32(0.62) - y * np.float32(0.24) + np.maximum(y, 10) * np.float32(0.5)
+    waves = np.float32(2.5) * (np.sin(x * np.float32(0.11)) + np.sin(y * np.float32(0.13) + 1))
+    face = waves + np.float32(150) + (x + 96) * np.float32(0.62) - y * np.float32(0.24) + np.maximum(y, 10) * np.float32(0.5)
     return (face - z) * np.float32(0.8)
 
 
@@ -50,74 +52,73 @@ LIVER = Common(
 )
 
 
-def paint_lungs(canvas: Canvas) -> None:
-    """Paint both lungs: air that gets denser to the back, fissures, and vessels to the periphery."""
+def lungs() -> Iterator[Stroke]:
+    """Yield both lungs: air that gets denser to the back, fissures, and vessels to the periphery."""
     for lung in LUNGS:
-        canvas.paint(lung, Layer(_lung_shade))
+        yield Stroke.of(lung, Layer(_lung_shade))
     for tree in lung_trees(*LUNGS):
-        paint_tube(canvas, tree, Layer(40.0), Layer(PULMONARY_HU, 1.6))
+        yield from tube_strokes(tree, Layer(40.0), Layer(PULMONARY_HU, 1.6))
 
 
 def _lung_shade(x: Array, y: Array, z: Array) -> Array:
     """Blood collects at the back; the oblique fissures are thin sheets."""
-    across = (z - 350 - (y - 5) * np.float32(1.15) - np.where(x > 0, 8, 0).astype(np.float32)) * np.float32(0.66)
-    fissure = np.float32(85) * np.exp(-((across / np.float32(1.1)) ** 2))
+    across = (z - 350 + x * x * np.float32(0.002) - (y - 5) * np.float32(1.15) - np.where(x > 0, 8, 0).astype(np.float32)) * np.float32(0.66)
+    fissure = np.float32(70) * np.exp(-((across / np.float32(1.1)) ** 2))
     return np.float32(LUNG_HU) + (y - 10) * np.float32(0.45) + fissure
 
 
-def paint_heart(canvas: Canvas) -> None:
-    """Paint pericardial fat, muscle and the four chambers."""
+def heart() -> Iterator[Stroke]:
+    """Yield pericardial fat, muscle and the four chambers."""
     turn = (28.0, 22.0, 38.0)
-    canvas.paint(Ellipsoid((20, -32, 316), (58, 45, 47), turn), Layer(20), Layer(-88, 1.8))
-    canvas.paint(Ellipsoid((33, -26, 310), (46, 31, 32), turn), Layer(MYOCARDIUM_HU))
-    canvas.paint(Ellipsoid((2, -48, 316), (37, 25, 33), (20, 10, 30)), Layer(MYOCARDIUM_HU), Layer(225, 4.0))
-    canvas.paint(Ellipsoid((33, -26, 310), (46, 31, 32), turn), Layer(MYOCARDIUM_HU, 1.0), Layer(HEART_BLOOD_HU, 11.5))
-    canvas.paint(Ellipsoid((-28, -24, 322), (22, 24, 29)), Layer(MYOCARDIUM_HU), Layer(235, 2.5))
-    canvas.paint(Ellipsoid((6, 2, 338), (29, 18, 23)), Layer(MYOCARDIUM_HU), Layer(HEART_BLOOD_HU, 2.5))
+    yield Stroke.of(Ellipsoid((19, -32, 312), (55, 43, 43), turn), Layer(20), Layer(-88, 1.8))
+    yield Stroke.of(Ellipsoid((33, -26, 310), (46, 31, 32), turn), Layer(MYOCARDIUM_HU))
+    yield Stroke.of(Ellipsoid((2, -48, 316), (37, 25, 33), (20, 10, 30)), Layer(MYOCARDIUM_HU), Layer(225, 4.0))
+    yield Stroke.of(Ellipsoid((33, -26, 310), (46, 31, 32), turn), Layer(MYOCARDIUM_HU, 1.0), Layer(HEART_BLOOD_HU, 11.5))
+    yield Stroke.of(Ellipsoid((-28, -24, 322), (22, 24, 29)), Layer(MYOCARDIUM_HU), Layer(235, 2.5))
+    yield Stroke.of(Ellipsoid((6, 2, 338), (29, 18, 23)), Layer(MYOCARDIUM_HU), Layer(HEART_BLOOD_HU, 2.5))
     for muscle in ((38, -14, 304), (42, -32, 300)):
-        canvas.paint(Ellipsoid(muscle, (9, 4.5, 5), turn), Layer(MYOCARDIUM_HU))
+        yield Stroke.of(Ellipsoid(muscle, (9, 4.5, 5), turn), Layer(MYOCARDIUM_HU))
 
 
-def paint_abdomen(canvas: Canvas) -> None:
-    """Paint the organs under the diaphragm, from the back ones to the front ones."""
+def abdomen() -> Iterator[Stroke]:
+    """Yield the organs under the diaphragm, from the back ones to the front ones."""
     for cushion, kidney in zip(((-66, 40, 158), (67, 40, 170)), KIDNEYS, strict=True):
-        _paint_kidney(canvas, kidney, cushion)
-    canvas.paint(SPLEEN, Layer(SPLEEN_HU))
-    canvas.paint(_STOMACH, Layer(70), Layer(_gas_above(-34, WATER_HU + 16), 4.0))
+        yield from _kidney(kidney, cushion)
+    yield Stroke.of(SPLEEN, Layer(SPLEEN_HU))
+    yield Stroke.of(_STOMACH, Layer(70), Layer(_gas_above(-34, WATER_HU + 16), 4.0))
     antrum = tube(((46, -42, 212), (26, -56, 194), (2, -58, 186), (-20, -48, 186)), (22, 18, 14, 9))
-    paint_tube(canvas, antrum, Layer(72), Layer(WATER_HU + 16, 4.5))
+    yield from tube_strokes(antrum, Layer(72), Layer(WATER_HU + 16, 4.5))
     pancreas = tube(((-24, -26, 164), (-16, -30, 180), (8, -33, 192), (38, -16, 204), (76, 18, 214)), (13, 12, 9, 9, 8))
-    paint_tube(canvas, pancreas, Layer(98))
-    _paint_liver(canvas)
+    yield from tube_strokes(pancreas, Layer(98))
+    yield from _liver()
 
 
-def _paint_liver(canvas: Canvas) -> None:
-    canvas.paint(LIVER, Layer(LIVER_HU))
+def _liver() -> Iterator[Stroke]:
+    yield Stroke.of(LIVER, Layer(LIVER_HU))
     portal, hepatic = liver_trees(LIVER)
-    paint_tube(canvas, portal, Layer(PORTAL_HU))
-    paint_tube(canvas, hepatic, Layer(VENOUS_HU + 8))
-    canvas.paint(Ellipsoid((-58, -54, 176), (15, 22, 30), (24, 0, 10)), Layer(46), Layer(BILE_HU, 2.0))
+    yield from tube_strokes(portal, Layer(PORTAL_HU))
+    yield from tube_strokes(hepatic, Layer(VENOUS_HU + 8))
+    yield Stroke.of(Ellipsoid((-58, -54, 176), (15, 22, 30), (24, 0, 10)), Layer(46), Layer(BILE_HU, 2.0))
     # Two harmless cysts give the reader something to find.
-    canvas.paint(Ellipsoid((-88, 18, 248), (9, 9, 9)), Layer(WATER_HU - 6))
-    canvas.paint(Ellipsoid((-40, -40, 262), (5, 5, 5)), Layer(WATER_HU - 6))
+    yield Stroke.of(Ellipsoid((-88, 18, 248), (9, 9, 9)), Layer(WATER_HU - 6))
+    yield Stroke.of(Ellipsoid((-40, -40, 262), (5, 5, 5)), Layer(WATER_HU - 6))
 
 
-def _paint_kidney(canvas: Canvas, kidney: Wavy, middle: Point) -> None:
+def _kidney(kidney: Wavy, middle: Point) -> Iterator[Stroke]:
     """Cortex, pyramids of the medulla, fat and the collecting system at the hilum."""
-    toward_spine = -np.sign(middle[0])
-
-    def medulla(x: Array, y: Array, z: Array) -> Array:
-        angle = np.arctan2(z - np.float32(middle[2]), np.float32(0.5) * (y - np.float32(middle[1])) + np.float32(3))
-        columns = np.clip(np.cos(angle * 9) * 3 + 1, 0, 1)
-        return np.float32(KIDNEY_CORTEX_HU) + columns * np.float32(KIDNEY_MEDULLA_HU - KIDNEY_CORTEX_HU)
-
-    canvas.paint(kidney, Layer(KIDNEY_CORTEX_HU), Layer(medulla, 7.0))
+    toward_spine = float(-np.sign(middle[0]))
+    yield Stroke.of(kidney, Layer(KIDNEY_CORTEX_HU))
+    for height in (-34, -21, -7, 8, 22, 35):
+        for aside, behind in ((-7, 9), (-12, -2), (-4, -12)):
+            reach = np.sqrt(1 - (height / 50) ** 2)
+            place = (middle[0] + toward_spine * aside * reach, middle[1] + behind * reach, middle[2] + height)
+            yield Stroke.of(Ellipsoid(place, (5.6, 5.2, 5.4)), Layer(KIDNEY_MEDULLA_HU))
     hilum = (middle[0] + toward_spine * 11, middle[1] - 5, middle[2])
-    canvas.paint(Ellipsoid(hilum, (13, 9, 28), (0, 0, -toward_spine * 22)), Layer(FAT_HU))
+    yield Stroke.of(Ellipsoid(hilum, (13, 9, 28), (0, 0, -toward_spine * 22)), Layer(FAT_HU))
     pelvis = (middle[0] + toward_spine * 12, middle[1] - 5, middle[2] - 4)
-    canvas.paint(Ellipsoid(pelvis, (9, 4.5, 15)), Layer(30))
+    yield Stroke.of(Ellipsoid(pelvis, (9, 4.5, 15)), Layer(30))
     ureter = tube((pelvis, (toward_spine * -36, 22, 100), (toward_spine * -36, 26, 40), (toward_spine * -40, 34, -40)), 2.0)
-    paint_tube(canvas, ureter, Layer(40))
+    yield from tube_strokes(ureter, Layer(40))
 
 
 @dataclass(frozen=True)
@@ -140,25 +141,25 @@ _COLON = (
 @functools.cache
 def _small_bowel() -> tuple[Tube, ...]:
     """Loops of small bowel, wound through the middle of the abdomen by slow sines."""
-    turn = np.linspace(0, 2 * np.pi, 84)
-    x = 4 + 68 * np.sin(7 * turn + 0.6) * (0.75 + 0.25 * np.sin(3 * turn))
-    y = -34 + 24 * np.sin(5 * turn + 1.9)
-    z = 62 + 58 * np.cos(turn) + 12 * np.sin(11 * turn)
+    turn = np.linspace(0, 2 * np.pi, 133)
+    x = 2 + 74 * np.sin(11 * turn + 0.6) * (0.8 + 0.2 * np.sin(3 * turn))
+    y = -32 + 26 * np.sin(7 * turn + 1.9)
+    z = 58 + 64 * np.cos(turn) + 13 * np.sin(17 * turn)
     path = np.column_stack((x, y, z))
-    return tuple(tube(tuple(map(tuple, path[first : first + 4])), 11.5, pieces=4) for first in range(0, 81, 3))
+    return tuple(tube(tuple(map(tuple, path[first : first + 4])), 11.5, pieces=4) for first in range(0, 130, 3))
 
 
-def paint_bowel(canvas: Canvas) -> None:
-    """Paint small bowel and colon, with fluid, gas and the like inside."""
+def bowel() -> Iterator[Stroke]:
+    """Yield small bowel and colon, with fluid, gas and the like inside."""
     for number, loop in enumerate(_small_bowel()):
         inside = AIR_HU if number % 9 == 4 else 22 + 9 * (number % 4)
-        paint_tube(canvas, loop, Layer(92), Layer(inside, 2.4))
+        yield from tube_strokes(loop, Layer(92), Layer(inside, 2.4))
     for length in _COLON:
         capsules = _folded(length)
-        paint_tube(canvas, capsules, Layer(62))
+        yield from tube_strokes(capsules, Layer(62))
         part = len(capsules) / len(length.contents_hu)
         for number, capsule in enumerate(capsules):
-            canvas.paint(capsule, Layer(length.contents_hu[int(number / part)], 2.6))
+            yield Stroke.of(capsule, Layer(length.contents_hu[int(number / part)], 2.6))
 
 
 def _folded(length: _Bowel) -> Tube:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
 
-from pacs.demo.canvas import Canvas, Layer, Point, Solid
-from pacs.demo.tubes import Tube, mirrored, paint_tube, tube, vessel_tree
+from pacs.demo.canvas import Layer, Point, Solid, Stroke
+from pacs.demo.solids import Ellipsoid
+from pacs.demo.tubes import Tube, mirrored, tube, tube_strokes, vessel_tree
 
 ARTERIAL_HU = 340
 VENOUS_HU = 165
@@ -70,38 +73,44 @@ def _veins() -> tuple[Tube, ...]:
     return cava, iliac, iliac_left, superior, brachiocephalic, renal_left, renal_right
 
 
-def paint_great_vessels(canvas: Canvas) -> None:
-    """Paint the vessels outside of the organs, veins first."""
-    for vein in _veins():
-        paint_tube(canvas, vein, Layer(VESSEL_WALL_HU), Layer(VENOUS_HU, 1.0))
+def great_vessels() -> Iterator[Stroke]:
+    """Yield the vessels outside of the organs, veins first."""
+    yield from tube_strokes(chain.from_iterable(_veins()), Layer(VESSEL_WALL_HU), Layer(VENOUS_HU, 1.0))
     portal = tube(((8, -22, 176), (-6, -20, 190), (-24, -18, 206), (-42, -16, 222)), (6.5, 7, 7, 6))
     splenic = tube(((-4, -19, 188), (28, -6, 204), (62, 18, 212), (94, 38, 224)), (4.6, 4.6, 4.2, 3.6))
     for vein in (portal, splenic):
-        paint_tube(canvas, vein, Layer(PORTAL_HU))
-    for artery in arteries():
-        paint_tube(canvas, artery, Layer(VESSEL_WALL_HU), Layer(ARTERIAL_HU, 0.8))
+        yield from tube_strokes(vein, Layer(PORTAL_HU))
+    yield from tube_strokes(_mesenteric_tree(), Layer(ARTERIAL_HU - 120))
+    # All walls before all lumens: branches must open into their trunk.
+    every_artery = tuple(chain.from_iterable(arteries()))
+    yield from tube_strokes(every_artery, Layer(VESSEL_WALL_HU), Layer(ARTERIAL_HU, 0.8))
 
 
-def paint_pulmonary_arteries(canvas: Canvas) -> None:
-    """Paint the pulmonary trunk and its two branches."""
+@functools.cache
+def _mesenteric_tree() -> Tube:
+    """Grow the vessels of the mesentery: they fan out to the loops of the bowel."""
+    fan = places_inside(Ellipsoid((0, -30, 62), (82, 26, 62)), count=70, seed=3, margin_mm=2)
+    return vessel_tree((1, -24, 150), fan, 0.75)
+
+
+def pulmonary_arteries() -> Iterator[Stroke]:
+    """Yield the pulmonary trunk and its two branches."""
     trunk = tube(((16, -44, 350), (18, -34, 372), (14, -14, 384), (20, 4, 384), (38, 10, 378)), (14, 13.5, 12, 10.5, 9))
     right = tube(((14, -14, 384), (-8, -8, 382), (-28, -2, 376), (-42, 4, 368)), (10, 10, 9.5, 8.5))
     for branch in (trunk, right):
-        paint_tube(canvas, branch, Layer(PULMONARY_HU))
+        yield from tube_strokes(branch, Layer(PULMONARY_HU))
 
 
-def paint_airways(canvas: Canvas) -> None:
-    """Paint trachea and large bronchi with their walls, and the esophagus behind them."""
+def airways() -> Iterator[Stroke]:
+    """Yield trachea and large bronchi with their walls, and the esophagus behind them."""
     esophagus = tube(((2, 24, 500), (3, 22, 440), (4, 20, 400), (8, 18, 350), (14, 10, 300), (26, 4, 272)), 6.5)
-    paint_tube(canvas, esophagus, Layer(48), Layer(10, 4.5))
+    yield from tube_strokes(esophagus, Layer(48), Layer(10, 4.5))
     trachea = tube(((0, 2, 500), (0, 8, 450), (-1, 12, 400)), 9.5)
     right = tube(((-1, 12, 402), (-16, 14, 388), (-34, 16, 372), (-46, 20, 352)), (7.5, 7, 6, 4.5))
     left = tube(((-1, 12, 402), (16, 16, 386), (36, 22, 372), (50, 28, 350)), (7, 6.5, 5.6, 4.2))
     upper = tube(((-20, 15, 385), (-40, 12, 392), (-56, 6, 408)), (5.5, 4.5, 3.2))
     twigs = (trachea, right, left, upper, mirrored(upper))
-    for layer in (Layer(35), Layer(AIR_HU, 1.6)):
-        for branch in twigs:
-            paint_tube(canvas, branch, layer)
+    yield from tube_strokes(chain.from_iterable(twigs), Layer(35), Layer(AIR_HU, 1.6))
 
 
 @functools.cache
@@ -109,9 +118,9 @@ def lung_trees(*lungs: Solid) -> tuple[Tube, ...]:
     """Grow an artery and a vein tree in each lung, reaching nearly to the pleura."""
     trees = []
     for number, (lung, side) in enumerate(zip(lungs, (-1, 1), strict=True)):
-        twigs = places_inside(lung, count=420, seed=11 + number, margin_mm=5)
-        trees.append(vessel_tree((side * 40, 8, 370), twigs[::2], 0.82))
-        trees.append(vessel_tree((side * 34, -4, 352), twigs[1::2], 0.82))
+        twigs = places_inside(lung, count=760, seed=11 + number, margin_mm=5)
+        trees.append(vessel_tree((side * 40, 8, 370), twigs[::2], 0.85))
+        trees.append(vessel_tree((side * 34, -4, 352), twigs[1::2], 0.85))
     return tuple(trees)
 
 

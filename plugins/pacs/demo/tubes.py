@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pacs.demo.canvas import Canvas, Layer, Point
+from pacs.demo.canvas import Layer, Point, Stroke
 from pacs.demo.solids import Capsule
 
 type Tube = tuple[Capsule, ...]
@@ -63,13 +63,13 @@ def vessel_tree(root: Point, twigs: NDArray[np.float64], twig_radius_mm: float) 
     )
 
 
-def paint_tube(canvas: Canvas, capsules: Iterable[Capsule], *layers: Layer) -> None:
-    """Paint a whole tube: each layer along its whole length before the next, so that a lumen stays open."""
+def tube_strokes(capsules: Iterable[Capsule], *layers: Layer) -> Iterator[Stroke]:
+    """Yield what paints a whole tube: each layer along its whole length before the next, so that a lumen stays open."""
     capsules = tuple(capsules)
     for layer in layers:
         for capsule in capsules:
             if layer.depth_mm < max(capsule.start_radius_mm, capsule.stop_radius_mm):
-                canvas.paint(capsule, layer)
+                yield Stroke(capsule, (layer,))
 
 
 def _smooth(nodes: NDArray[np.float64], pieces: int) -> NDArray[np.float64]:

@@ -93,7 +93,7 @@ class Channel:
     def receive(self) -> Run | None:
         """Wait for the next request; None when the parent wants no more."""
         line = self._lines.readline()
-        return cast(Run, decode(line)) if line.endswith(b"\n") else None
+        return cast("Run", decode(line)) if line.endswith(b"\n") else None
 
 
 class ProgressReport:
@@ -137,7 +137,7 @@ def main(setup: Setup) -> NoReturn:
 
 def _become_a_child(setup: Setup) -> None:
     for descriptor in (setup.channel, setup.lifeline):
-        os.set_inheritable(descriptor, False)
+        os.set_inheritable(descriptor, False)  # noqa: FBT003 - takes it by position only
     end_with_parent(setup.lifeline)
     signal.signal(signal.SIGTERM, _on_sigterm)
     # Orthanc blocks signals in its threads and a child inherits that.
@@ -155,7 +155,7 @@ def _preload(modules: list[str]) -> None:
     for module in modules:
         try:
             importlib.import_module(module)
-        except Exception:
+        except Exception:  # noqa: BLE001 - the job that needs it tells what is wrong
             _log.warning("A module to preload can't be imported", extra={"preload": module}, exc_info=True)
 
 
@@ -174,18 +174,18 @@ def _serve(request: Run, channel: Channel, answer_bytes: int) -> None:
 def _answer(request: Run, progress: Progress, answer_bytes: int) -> bytes:
     try:
         answer = encode(Done(request.job, _resolve(request.function)(request.arguments, progress)))
-        if len(answer) > answer_bytes:
-            raise AnswerTooLong(len(answer), answer_bytes)
-        return answer
     except (Terminated, MemoryError):
         raise
     except BaseException as error:  # noqa: BLE001 - whatever the function raised is its answer, SystemExit too
         return encode(_failure(request.job, error))
+    if len(answer) > answer_bytes:
+        return encode(_failure(request.job, AnswerTooLong(len(answer), answer_bytes)))
+    return answer
 
 
 def _resolve(name: str) -> ChildFunction:
     module_name, _, function_name = name.partition(":")
-    return cast(ChildFunction, getattr(importlib.import_module(module_name), function_name))
+    return cast("ChildFunction", getattr(importlib.import_module(module_name), function_name))
 
 
 def _failure(job: int, error: BaseException) -> Failed:

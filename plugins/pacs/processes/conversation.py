@@ -95,7 +95,10 @@ class Conversation:
     def _selector(self) -> Iterator[selectors.BaseSelector]:
         alarm = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         try:
-            with selectors.DefaultSelector() as selector, self._cancellation.calling(lambda: os.eventfd_write(alarm, 1)):
+            with (
+                selectors.DefaultSelector() as selector,
+                self._cancellation.calling(lambda: os.eventfd_write(alarm, 1)),
+            ):
                 selector.register(alarm, selectors.EVENT_READ, lambda *_: self._check_cancelled())
                 selector.register(self._child.channel, selectors.EVENT_READ | selectors.EVENT_WRITE, self._on_channel)
                 selector.register(self._child.output, selectors.EVENT_READ, self._on_output)
@@ -136,19 +139,19 @@ class Conversation:
             selector.modify(self._child.channel, selectors.EVENT_READ, self._on_channel)
 
     def _on_silence(self, selector: selectors.BaseSelector) -> None:
-        """The line is closed: the process has ended or is about to, or the function closed what is not its own."""
+        """Find out why the line is closed: the process ends, or the function closed what is not its own."""
         selector.unregister(self._child.channel)
-        if self._answer is None and not self._child.terminated_within(_SILENT_SECONDS):
+        if self._answer is None and not self._child.ends_within(_SILENT_SECONDS):
             raise ProcessCrashed(self._job.function)
 
     def _receive(self) -> bool:
         """Read what there is; False at the end of the line."""
         data = self._child.channel.recv(_READ_BYTES)
         self._incoming += data
-        *lines, rest = self._incoming.split(b"\n") if b"\n" in data else [self._incoming]
-        self._incoming = bytearray(rest)
-        for line in lines:
-            self._hear(self._decoded(bytes(line)))
+        if b"\n" in data:
+            *lines, self._incoming = self._incoming.split(b"\n")
+            for line in lines:
+                self._hear(self._decoded(bytes(line)))
         if len(self._incoming) > self._limits.answer_bytes + _LONGEST_LOG_BYTES:
             self._refuse("a message without end")
         return bool(data)
@@ -181,7 +184,7 @@ class Conversation:
             selector.unregister(self._child.output)
 
     def _on_end(self, selector: selectors.BaseSelector, _events: int) -> None:
-        """The process has ended: hear what it said before, then judge."""
+        """Hear what the process said before it ended, then judge."""
         selector.unregister(self._child.pid_descriptor)
         try:
             while self._answer is None and self._receive():

@@ -27,12 +27,17 @@ class ProcessCrashed(ProcessError):
     code = "process-crashed"
 
     def __init__(
-        self, function: str, *, signal: signals.Signals | None = None, exit_code: int | None = None, fatal_text: str = ""
+        self,
+        function: str,
+        *,
+        signal: signals.Signals | None = None,
+        exit_code: int | None = None,
+        fatal_text: str = "",
     ) -> None:
         if signal is signals.SIGKILL:
             how, remedy = "was killed by SIGKILL", "Probably the kernel ran out of memory: see its log (dmesg)."
         elif signal is not None:
-            how, remedy = f"crashed with {signal.name}", "The input may trip a fault in a library; the log has the place."
+            how, remedy = f"crashed with {signal.name}", "The log has the place: a library may have a fault."
         elif exit_code is not None:
             how, remedy = f"exited with status {exit_code} without an answer", ""
         else:

@@ -58,6 +58,15 @@ class Interpreter:
         }
 
 
+@dataclass(frozen=True)
+class Wires:
+    """The parent's ends: message socket, pipe of the child's output, pipe that keeps it alive while it is open."""
+
+    channel: socket.socket
+    output: int
+    lifeline: int
+
+
 class Child:
     """A running child process. One thread at a time talks to it; `kill` may be called from any.
 
@@ -69,24 +78,38 @@ class Child:
     jobs : how many jobs it was given so far.
     """
 
-    def __init__(
-        self, process: subprocess.Popen[bytes], mark: str, channel: socket.socket, output: int, lifeline: int, folder: Path
-    ) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], mark: str, wires: Wires, folder: Path) -> None:
         self.pid = process.pid
         self.pid_descriptor = os.pidfd_open(process.pid)
         self.members = Membership(process.pid, mark)
-        self.channel = channel
-        self.output = output
+        self.channel = wires.channel
+        self.output = wires.output
         self.jobs = 0
         self.idle_since = time.monotonic()
         self._process = process
-        self._lifeline = lifeline
+        self._lifeline = wires.lifeline
         self._folder = folder
         self._signal_lock = threading.Lock()  # between a signal to the group and the reaping that frees its number
 
     def is_running(self) -> bool:
         """Whether the process lives."""
-        return not self._wait_for_end(0)
+        return not self.ends_within(0)
+
+    def ends_within(self, seconds: float) -> bool:
+        """Wait until it has ended, `seconds` at most; whether it has."""
+        poll = select.poll()
+        poll.register(self.pid_descriptor, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+
+    def how_it_ended(self) -> tuple[signal.Signals | None, int | None]:
+        """Return the signal that ended it or its exit status, both None if that can't be told. It must have ended."""
+        with suppress(ChildProcessError):
+            # WNOWAIT: it stays a zombie, so that the number of its group can't become somebody else's before `dispose`.
+            ended = os.waitid(os.P_PIDFD, self.pid_descriptor, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+            if ended is not None:
+                is_exit = ended.si_code == os.CLD_EXITED
+                return (None, ended.si_status) if is_exit else (signal.Signals(ended.si_status), None)
+        return None, None
 
     def has_company(self) -> bool:
         """Whether processes that it started are still there."""
@@ -95,23 +118,18 @@ class Child:
     def terminate(self, grace_seconds: float) -> None:
         """Send SIGTERM to its process group and wait until it has ended, `grace_seconds` at most."""
         self._signal_group(signal.SIGTERM)
-        self._wait_for_end(grace_seconds)
+        self.ends_within(grace_seconds)
 
     def kill(self) -> None:
         """Send SIGKILL to its process group and don't wait."""
         self._signal_group(signal.SIGKILL)
 
-    def dispose(self) -> int | None:
-        """End it and everything it started, wait for it, give all back. Call once, as the last thing.
-
-        Returns
-        -------
-        Its exit status, negative for a signal; None if it can't be told.
-        """
+    def dispose(self) -> None:
+        """End it and everything it started, wait for it, give all back. Call once, as the last thing."""
         self.kill()
         self.members.kill()
         with suppress(subprocess.TimeoutExpired):
-            self._wait_for_end(_REAP_SECONDS)
+            self.ends_within(_REAP_SECONDS)
             with self._signal_lock:
                 self._process.wait(0)
         if self._process.returncode is None:
@@ -120,12 +138,6 @@ class Child:
         for descriptor in (self.output, self._lifeline, self.pid_descriptor):
             os.close(descriptor)
         remove_tree(self._folder)
-        return self._process.returncode
-
-    def _wait_for_end(self, seconds: float) -> bool:
-        poll = select.poll()
-        poll.register(self.pid_descriptor, select.POLLIN)
-        return bool(poll.poll(seconds * 1000))
 
     def _signal_group(self, number: signal.Signals) -> None:
         with self._signal_lock, suppress(ProcessLookupError):
@@ -143,6 +155,16 @@ def start_child(interpreter: Interpreter, limits: Limits, preload: Sequence[str]
     ------
     ProcessStartFailed : the interpreter can't be run. `folder` is removed.
     """
+    try:
+        return _start(interpreter, limits, preload, folder)
+    except OSError as fault:
+        raise ProcessStartFailed(
+            f"A child process with {interpreter.executable} can't be started: {fault.strerror}.",
+            remedy="Check that the virtual environment is there and how many processes and files the service may have.",
+        ) from fault
+
+
+def _start(interpreter: Interpreter, limits: Limits, preload: Sequence[str], folder: Path) -> Child:
     mark = secrets.token_hex(16)
     with ExitStack() as on_failure, ExitStack() as always:
         on_failure.callback(remove_tree, folder)
@@ -152,27 +174,20 @@ def start_child(interpreter: Interpreter, limits: Limits, preload: Sequence[str]
         output, their_output = _pipe(on_failure, always)
         their_lifeline, lifeline = _pipe(always, on_failure)
         setup = Setup(theirs.fileno(), their_lifeline, limits, list(preload))
-        variables = {**interpreter.variables(folder, limits.cpu_threads), MARK_VARIABLE: mark}
-        try:
-            process = subprocess.Popen(  # noqa: S603 - a program of ours with arguments of ours, no shell
-                # -P: no import from the working directory; -s: none from the home folder.
-                [interpreter.executable, "-P", "-s", "-m", "pacs.processes.child", setup.as_json()],
-                stdin=subprocess.DEVNULL,
-                stdout=their_output,
-                stderr=their_output,
-                pass_fds=(theirs.fileno(), their_lifeline),
-                cwd=folder,
-                env=variables,
-                start_new_session=True,
-            )
-        except OSError as fault:
-            raise ProcessStartFailed(
-                f"The interpreter {interpreter.executable} of the child processes can't be run: {fault.strerror}.",
-                remedy="Check that the virtual environment is installed and the limits of the service.",
-            ) from fault
+        process = subprocess.Popen(
+            # -P: no import from the working directory; -s: none from the home folder.
+            [interpreter.executable, "-P", "-s", "-m", "pacs.processes.child", setup.as_json()],
+            stdin=subprocess.DEVNULL,
+            stdout=their_output,
+            stderr=their_output,
+            pass_fds=(theirs.fileno(), their_lifeline),
+            cwd=folder,
+            env={**interpreter.variables(folder, limits.cpu_threads), MARK_VARIABLE: mark},
+            start_new_session=True,
+        )
         ours.setblocking(False)
-        os.set_blocking(output, False)
-        child = Child(process, mark, ours, output, lifeline, folder)
+        os.set_blocking(output, False)  # noqa: FBT003 - takes it by position only
+        child = Child(process, mark, Wires(ours, output, lifeline), folder)
         on_failure.pop_all()
         return child
 

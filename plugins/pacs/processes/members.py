@@ -73,7 +73,7 @@ class Membership:
 
 
 def _all_process_ids() -> list[int]:
-    return [int(name) for name in os.listdir(_PROC) if name.isdecimal()]
+    return [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdecimal()]
 
 
 def _held_bytes(pid: int) -> int:

@@ -9,7 +9,7 @@ _KEPT_BYTES = 65536
 _READ_BYTES = 65536
 # How Python (faulthandler), a failed start and C++ say why the process dies.
 _FATAL_START = b"Fatal Python error"
-_OUT_OF_MEMORY_WORDS = (b"std::bad_alloc", b"MemoryError", b"Cannot allocate memory", b"vtkArrayDispatch out of memory")
+_OUT_OF_MEMORY_WORDS = (b"std::bad_alloc", b"MemoryError", b"Cannot allocate memory")
 _log = logging.getLogger(__name__)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -49,9 +50,10 @@ class NewItem:
                     f"The {name} of a work item has {len(value)} characters.",
                     remedy=f"Expected 1 to {KEY_LENGTH}, none of them U+0000: hash what is longer.",
                 )
-        if _has_nul(self.payload):
+        fault = _fault(self.payload)
+        if fault:
             raise InvalidInput(
-                "The payload of a work item holds the character U+0000, which a JSON column can't store.",
+                f"The payload of a work item holds {fault}, which a JSON column can't store.",
                 remedy="Put raw data into the body.",
             )
 
@@ -92,6 +94,7 @@ class WorkItem:
     progress: dict[str, Any] | None
     result: dict[str, Any] | None
     received_at: datetime
+    queued_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
 
@@ -100,14 +103,18 @@ class WorkItem:
         """Read a row of `work_items`."""
         values = {name: row[name] for name in _PLAIN_COLUMNS}
         return cls(
-            state=WorkState(row["state"]), key=row["ordering_key"], dedupe=row["dedupe_key"], body=body, **values
+            state=WorkState(row["state"]),
+            key=row["ordering_key"],
+            dedupe=row["dedupe_key"],
+            priority=-row["precedence"],
+            body=body,
+            **values,
         )
 
 
 _PLAIN_COLUMNS = (
     "id",
     "queue",
-    "priority",
     "payload",
     "body_bytes",
     "attempts",
@@ -119,14 +126,24 @@ _PLAIN_COLUMNS = (
     "progress",
     "result",
     "received_at",
+    "queued_at",
     "started_at",
     "finished_at",
 )
 
 
-def _has_nul(value: object) -> bool:
+def _fault(value: object) -> str:
+    """Tell what in a JSON value PostgreSQL would refuse (SQLite is less strict), "" when nothing."""
     if isinstance(value, str):
-        return "\0" in value
+        return _text_fault(value)
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else "a number that is not finite"
     if isinstance(value, Mapping):
-        return any(_has_nul(key) or _has_nul(member) for key, member in value.items())
-    return isinstance(value, list | tuple) and any(_has_nul(member) for member in value)
+        return next(filter(None, map(_fault, (*value.keys(), *value.values()))), "")
+    return next(filter(None, map(_fault, value)), "") if isinstance(value, list | tuple) else ""
+
+
+def _text_fault(value: str) -> str:
+    if "\0" in value:
+        return "the character U+0000"
+    return "" if value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value) else "half a surrogate pair"

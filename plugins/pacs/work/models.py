@@ -27,10 +27,13 @@ class WorkItemRecord(Base):
 
     Attributes
     ----------
+    precedence : lowest first; the priority with its sign turned, so that one plain index serves "first by priority,
+        then by id" on both databases.
     ordering_key : items of one queue and key are worked strictly one after the other.
     holds_key : later items of the key must wait for this one (it is not finished).
     claims : how often it was claimed, ever; the fencing token of the claim in force.
     attempts : tries since it was put or replayed.
+    queued_at : when it was put or last replayed, or its "not before" if that is later; its age counts from here.
     body_bytes : size of the row in `work_item_bodies` (bytes), None without one.
     """
 
@@ -40,7 +43,7 @@ class WorkItemRecord(Base):
     queue: Mapped[str] = mapped_column(String(QUEUE_LENGTH))
     ordering_key: Mapped[str | None] = mapped_column(String(KEY_LENGTH))
     dedupe_key: Mapped[str | None] = mapped_column(String(KEY_LENGTH))
-    priority: Mapped[int]
+    precedence: Mapped[int]
     state: Mapped[str] = mapped_column(String(16))
     holds_key: Mapped[bool]
     payload: Mapped[Any] = mapped_column(JsonDocument, nullable=False)
@@ -55,6 +58,7 @@ class WorkItemRecord(Base):
     progress: Mapped[Any | None] = mapped_column(JsonDocument)
     result: Mapped[Any | None] = mapped_column(JsonDocument)
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    queued_at: Mapped[datetime] = mapped_column(UtcDateTime)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
@@ -62,7 +66,7 @@ class WorkItemRecord(Base):
         CheckConstraint(f"state IN ({_STATES})", name="state"),
         UniqueConstraint("queue", "dedupe_key"),
         # Claims, lists and counts by state.
-        Index("ix_work_items_ready", "queue", "state", text("priority DESC"), "id"),
+        Index("ix_work_items_ready", "queue", "state", "precedence", "id"),
         _partial_index("ix_work_items_due", "queue", "next_try_at", where="state = 'waiting'"),
         # Who is before me in my key?
         _partial_index("ix_work_items_key", "queue", "ordering_key", "id", where="holds_key"),

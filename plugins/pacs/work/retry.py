@@ -18,7 +18,7 @@ class RetryPolicy:
     jitter : share by which a delay is lengthened or shortened at random (0.2: between 80 % and 120 %), so that many
         items that failed together don't come back together.
     max_attempts : give up after so many tries; None for no limit.
-    max_age_seconds : give up when the item was put longer ago than this; None for no limit.
+    max_age_seconds : give up when the item was put or replayed longer ago than this; None for no limit.
 
     Raises
     ------
@@ -51,8 +51,8 @@ class RetryPolicy:
         delay = min(self.first_delay_seconds * self.factor ** min(attempts - 1, 64), self.max_delay_seconds)
         return delay * random.uniform(1 - self.jitter, 1 + self.jitter)  # noqa: S311 (spreads load, keeps no secret)
 
-    def gives_up(self, attempts: int, received_at: datetime, now: datetime) -> bool:
-        """Tell whether an item that failed `attempts` times and was put at `received_at` is given up now."""
+    def gives_up(self, attempts: int, queued_at: datetime, now: datetime) -> bool:
+        """Tell whether an item that failed `attempts` times and was put at `queued_at` is given up now."""
         if self.max_attempts is not None and attempts >= self.max_attempts:
             return True
-        return self.max_age_seconds is not None and now - received_at >= timedelta(seconds=self.max_age_seconds)
+        return self.max_age_seconds is not None and now - queued_at >= timedelta(seconds=self.max_age_seconds)

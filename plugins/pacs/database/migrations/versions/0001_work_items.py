@@ -45,7 +45,7 @@ def _create_items() -> None:
         sa.Column("queue", sa.String(64), nullable=False),
         sa.Column("ordering_key", sa.String(255)),
         sa.Column("dedupe_key", sa.String(255)),
-        sa.Column("priority", sa.Integer, nullable=False),
+        sa.Column("precedence", sa.Integer, nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("holds_key", sa.Boolean, nullable=False),
         sa.Column("payload", JsonDocument, nullable=False),
@@ -60,6 +60,7 @@ def _create_items() -> None:
         sa.Column("progress", JsonDocument),
         sa.Column("result", JsonDocument),
         sa.Column("received_at", UtcDateTime, nullable=False),
+        sa.Column("queued_at", UtcDateTime, nullable=False),
         sa.Column("started_at", UtcDateTime),
         sa.Column("finished_at", UtcDateTime),
         sa.PrimaryKeyConstraint("id", name="pk_work_items"),
@@ -70,7 +71,7 @@ def _create_items() -> None:
 
 
 def _create_indexes() -> None:
-    op.create_index("ix_work_items_ready", "work_items", ["queue", "state", sa.text("priority DESC"), "id"])
+    op.create_index("ix_work_items_ready", "work_items", ["queue", "state", "precedence", "id"])
     _create_partial_index("ix_work_items_due", ["queue", "next_try_at"], "state = 'waiting'")
     _create_partial_index("ix_work_items_key", ["queue", "ordering_key", "id"], "holds_key")
     _create_partial_index("uq_work_items_working_key", ["queue", "ordering_key"], "state = 'working'", unique=True)

@@ -1,0 +1,75 @@
+"""The program, put together: every object of it is made here, once, and knows only what it is given."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from functools import partial
+from pathlib import Path
+
+from pacs import __version__
+from pacs.database import Database
+from pacs.metrics import Metrics
+from pacs.ports import Archive, Change
+from pacs.settings import Settings
+from pacs.studies import ChangeFeed, StudyIndex, warm
+from pacs.web import Services, create_app
+from pacs.web.server import serve
+from pacs.work import QueueWorker, Supervisor, WorkCollector, WorkQueue
+
+STOP_SECONDS = 4.5
+KEEP_DONE_DAYS = 7
+
+_log = logging.getLogger(__name__)
+
+
+class Application:
+    """Everything of ours that runs in Orthanc's process.
+
+    Making it checks the database and brings its schema up to date, so that a fault there keeps Orthanc from starting.
+
+    Parameters
+    ----------
+    python : interpreter of the virtual environment, for child processes.
+
+    Raises
+    ------
+    DatabaseError : the plugins' database can't be used.
+    """
+
+    def __init__(self, settings: Settings, archive: Archive, *, python: Path, storage_directory: Path) -> None:
+        self._database = Database(settings.database.url)
+        self._database.migrate()
+        self._supervisor = Supervisor()
+        self._metrics = Metrics(version=__version__, orthanc_text=partial(archive.get_bytes, "/tools/metrics-prometheus"))
+        queues = (warm_queue := WorkQueue(self._database, warm.QUEUE_NAME),)
+        self._feed = ChangeFeed(self._database, archive)
+        index = StudyIndex(self._database, archive)
+        services = Services(
+            settings=settings,
+            archive=archive,
+            database=self._database,
+            metrics=self._metrics,
+            supervisor=self._supervisor,
+            queues=queues,
+            version=__version__,
+            storage_directory=storage_directory,
+        )
+        self._metrics.registry.register(WorkCollector(self._database, queues, self._supervisor))
+        self._supervisor.add("pages", partial(serve, create_app(services), settings.web.socket))
+        self._supervisor.add("changes", self._feed.run)
+        QueueWorker(warm_queue, warm.handler(archive), keep_days=KEEP_DONE_DAYS).add_to(self._supervisor)
+
+    def start(self) -> None:
+        """Start the threads. Called when Orthanc answers requests."""
+        self._supervisor.start()
+        _log.info("PACS Cloud %s runs", __version__)
+
+    def notice(self, change: Change) -> None:
+        """Take note of a change of the archive. Called from Orthanc's own thread: quick, and asks nothing."""
+        self._feed.notice(change)
+
+    def stop(self) -> None:
+        """End the threads and close the database, within 5 s."""
+        self._supervisor.stop(STOP_SECONDS)
+        self._database.close()

@@ -1,0 +1,147 @@
+"""Claiming: which items a worker gets, by row, so that no two workers ever share one."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import RowMapping, and_, bindparam, exists, func, not_, or_, select, text, update
+from sqlalchemy.orm import Session
+
+from pacs.database.types import UtcDateTime
+from pacs.work.items import WorkItem
+from pacs.work.rules import QueueRules, worker_name
+from pacs.work.states import WorkState
+from pacs.work.table import IS_RECEIVED, IS_WAITING, IS_WORKING, NOW, QUEUE, bodies, items
+
+_PROMOTE_AT_MOST = 1000
+_EXPIRE_AT_MOST = 100
+# A lease further ahead than this many leases was given before the clock was set back.
+_IMPLAUSIBLE_LEASES = 10
+
+_earlier = items.alias("earlier")
+_in_work = items.alias("in_work")
+_IS_FIRST_OF_KEY = or_(
+    items.c.ordering_key.is_(None),
+    and_(
+        not_(
+            exists(_earlier.c.id).where(
+                _earlier.c.queue == items.c.queue,
+                _earlier.c.ordering_key == items.c.ordering_key,
+                text("earlier.holds_key"),
+                _earlier.c.id < items.c.id,
+            )
+        ),
+        # An item put by a transaction that committed late may come before the one in work.
+        not_(
+            exists(_in_work.c.id).where(
+                _in_work.c.queue == items.c.queue,
+                _in_work.c.ordering_key == items.c.ordering_key,
+                text("in_work.state = 'working'"),
+            )
+        ),
+    ),
+)
+_candidates = (
+    select(items.c.id)
+    .where(QUEUE, IS_RECEIVED, _IS_FIRST_OF_KEY)
+    .order_by(items.c.precedence, items.c.id)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True, of=items)
+    .cte("candidates")
+)
+_CLAIM = (
+    update(items)
+    .where(items.c.id == _candidates.c.id)
+    .values(
+        state=WorkState.WORKING.value,
+        attempts=items.c.attempts + 1,
+        claims=items.c.claims + 1,
+        claimed_by=bindparam("worker"),
+        lease_until=bindparam("lease_end", type_=UtcDateTime()),
+        started_at=NOW,
+    )
+    .returning(*items.c)
+)
+_due = (
+    select(items.c.id)
+    .where(QUEUE, IS_WAITING, items.c.next_try_at <= NOW)
+    .order_by(items.c.next_try_at)
+    .limit(_PROMOTE_AT_MOST)
+    .with_for_update(skip_locked=True)
+    .cte("due")
+)
+_PROMOTE = update(items).where(items.c.id == _due.c.id).values(state=WorkState.RECEIVED.value).returning(items.c.id)
+_lease_is_over = or_(
+    items.c.lease_until < NOW, items.c.lease_until > bindparam("implausible", type_=UtcDateTime())
+)
+_EXPIRED = (
+    select(*items.c)
+    .where(QUEUE, IS_WORKING, _lease_is_over)
+    .order_by(items.c.id)
+    .limit(_EXPIRE_AT_MOST)
+    .with_for_update(skip_locked=True)
+)
+_SOMETHING = select(
+    or_(
+        exists(items.c.id).where(QUEUE, IS_RECEIVED),
+        exists(items.c.id).where(QUEUE, IS_WAITING, items.c.next_try_at <= NOW),
+        exists(items.c.id).where(QUEUE, IS_WORKING, _lease_is_over),
+    )
+)
+_BODIES = select(bodies.c.work_item_id, bodies.c.body).where(
+    bodies.c.work_item_id.in_(bindparam("item_ids", expanding=True))
+)
+
+
+def claim(session: Session, rules: QueueRules, most: int, now: datetime) -> list[tuple[WorkItem, int]]:
+    """Claim up to `most` items: highest priority first, then oldest; never two of a key.
+
+    Returns
+    -------
+    Items with their bodies, each with its fencing token.
+
+    Raises
+    ------
+    sqlalchemy.exc.IntegrityError : another worker took an item of the same key at the same moment (PostgreSQL).
+    """
+    parameters = {
+        "queue_name": rules.name,
+        "most": most,
+        "worker": worker_name(),
+        "lease_end": now + rules.lease,
+        "now": now,
+    }
+    rows = session.execute(_CLAIM, parameters).mappings().all()
+    with_body = [row["id"] for row in rows if row["body_bytes"] is not None]
+    found: dict[int, bytes] = {}
+    if with_body:
+        found = {row.work_item_id: row.body for row in session.execute(_BODIES, {"item_ids": with_body})}
+    ordered = sorted(rows, key=lambda row: (row["precedence"], row["id"]))
+    return [(WorkItem.from_row(row, found.get(row["id"])), row["claims"]) for row in ordered]
+
+
+def promote_due(session: Session, rules: QueueRules, now: datetime) -> int:
+    """Make waiting items claimable whose time has come, and return how many."""
+    return len(session.execute(_PROMOTE, {"queue_name": rules.name, "now": now}).all())
+
+
+def lock_expired(session: Session, rules: QueueRules, now: datetime) -> list[RowMapping]:
+    """Return, locked, the rows in work whose worker let the lease run out: it died, hangs, or lost the database."""
+    parameters = {"queue_name": rules.name, "now": now, "implausible": _implausible(rules, now)}
+    return list(session.execute(_EXPIRED, parameters).mappings())
+
+
+def has_something(session: Session, rules: QueueRules, now: datetime) -> bool:
+    """Tell, without any lock, whether a claim could find something now."""
+    parameters = {"queue_name": rules.name, "now": now, "implausible": _implausible(rules, now)}
+    return bool(session.execute(_SOMETHING, parameters).scalar())
+
+
+def _implausible(rules: QueueRules, now: datetime) -> datetime:
+    return now + timedelta(seconds=rules.lease_seconds * _IMPLAUSIBLE_LEASES)
+
+
+def next_due(session: Session, rules: QueueRules) -> datetime | None:
+    """Return when the next waiting item's time comes, None when none waits."""
+    statement = select(func.min(items.c.next_try_at)).where(QUEUE, IS_WAITING)
+    return session.execute(statement, {"queue_name": rules.name}).scalar()

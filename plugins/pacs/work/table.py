@@ -1,0 +1,64 @@
+"""The table as the statements of this package see it, and the one statement that several of them share.
+
+Conditions that a partial index needs are written as text: SQLite uses such an index only for a query with literally
+the same condition, and PostgreSQL only for one without a parameter in it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import cast
+
+from sqlalchemy import Table, bindparam, case, select, text, update
+from sqlalchemy.orm import Session
+
+from pacs.database.types import UtcDateTime
+from pacs.work.models import WorkItemBody, WorkItemRecord
+from pacs.work.states import PENDING, WorkState
+
+items = cast("Table", WorkItemRecord.__table__)
+bodies = cast("Table", WorkItemBody.__table__)
+
+NOW = bindparam("now", type_=UtcDateTime())
+QUEUE = items.c.queue == bindparam("queue_name")
+IS_RECEIVED = text("work_items.state = 'received'")
+IS_WAITING = text("work_items.state = 'waiting'")
+IS_WORKING = text("work_items.state = 'working'")
+
+# Where an item goes that nothing but its time holds back.
+STATE_BY_TIME = case((items.c.next_try_at <= NOW, WorkState.RECEIVED.value), else_=WorkState.WAITING.value)
+
+_first = items.alias("first_pending")
+_UNBLOCK_NEXT = (
+    update(items)
+    .where(
+        items.c.id
+        == select(_first.c.id)
+        .where(
+            _first.c.queue == bindparam("queue_name"),
+            _first.c.ordering_key == bindparam("held_key"),
+            text("first_pending.holds_key"),
+            _first.c.state.in_([state.value for state in PENDING]),
+        )
+        .order_by(_first.c.id)
+        .limit(1)
+        .scalar_subquery(),
+        items.c.state == WorkState.BLOCKED.value,
+    )
+    .values(state=STATE_BY_TIME)
+)
+
+
+def is_sqlite(session: Session) -> bool:
+    """Tell which database the session is on."""
+    return session.get_bind().dialect.name == "sqlite"
+
+
+def unblock_next(session: Session, queue_name: str, key: str | None, now: datetime) -> None:
+    """Free the first pending item of `key`, after an item before it was finished. None: nothing to free.
+
+    It is not claimed before all earlier ones are finished: claims look themselves. This only spares them from looking
+    at the thousands behind it.
+    """
+    if key is not None:
+        session.execute(_UNBLOCK_NEXT, {"queue_name": queue_name, "held_key": key, "now": now})

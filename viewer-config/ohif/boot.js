@@ -1,0 +1,28 @@
+// Runs after app-config.js and before OHIF itself. It stands in a file, not in the page, because the page's policy forbids inline scripts.
+
+window.PUBLIC_URL = '/ohif/';
+
+// OHIF loads one library (slide microscopy) by its address only when it is needed.
+window.browserImportFunction = address => import(address);
+
+// OHIF speaks the language that the pages of this server speak; where nobody chose one there, the browser's.
+// A choice made in OHIF's own preferences stays until another one is made on the pages.
+(() => {
+  const languages = { en: 'en-US', es: 'es', pt: 'pt-BR' };
+  const known = wanted => languages[String(wanted).slice(0, 2).toLowerCase()];
+  const remember = language => {
+    localStorage.setItem('i18nextLng', language);
+    document.cookie = `i18next=${language}; path=/; SameSite=Lax`;
+  };
+  try {
+    const chosen = /(?:^|; )pacs_language=([a-z]+)/.exec(document.cookie)?.[1];
+    if (chosen && known(chosen) && chosen !== localStorage.getItem('pacsLanguage')) {
+      localStorage.setItem('pacsLanguage', chosen);
+      remember(known(chosen));
+    } else if (!localStorage.getItem('i18nextLng')) {
+      remember(navigator.languages.map(known).find(Boolean) ?? 'en-US');
+    }
+  } catch {
+    // A browser that forbids storage gets OHIF's own choice.
+  }
+})();
