@@ -21,10 +21,11 @@ from pacs.settings import parse_settings  # noqa: E402
 
 log_to_orthanc(orthanc)
 callbacks = Callbacks(orthanc)
+configuration = json.loads(orthanc.GetConfiguration())
 application = Application(
-    parse_settings(json.loads(orthanc.GetConfiguration()).get("Pacs", {})),
+    parse_settings(configuration.get("Pacs", {})),
     OrthancArchive(orthanc),
-    python=_VENV / "bin" / "python3",
+    storage_directory=Path(configuration["StorageDirectory"]),
 )
 callbacks.on_start(application.start)
 callbacks.on_stop(application.stop)

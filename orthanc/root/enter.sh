@@ -39,7 +39,7 @@ arguments=(
   "$checkout_bind" "$checkout" /checkout
   "${layers[@]}" "${binds[@]}"
   --setenv HOME /tmp --setenv LANG C.UTF-8 --setenv PATH /opt/pacs/venv/bin:/usr/sbin:/usr/bin:/sbin:/bin
-  --unsetenv PIP_FIND_LINKS --unsetenv PYTHONPATH --unsetenv SSL_CERT_DIR
+  --unsetenv PIP_FIND_LINKS --setenv PYTHONPATH /opt/pacs/plugins --unsetenv SSL_CERT_DIR
   --chdir /checkout --die-with-parent
 )
 # A namespace of its own for users and processes: inside runs an ordinary user, and nothing outlives the command.

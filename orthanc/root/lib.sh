@@ -23,4 +23,4 @@ viewers_layer() { echo "$cache/viewers-$(cd "$checkout/viewer-config" && find . 
 
 # Real studies to test with may lie beside the checkout; tests that want them are skipped where they do not.
 shared=()
-[ -d "$checkout/../shared/data" ] && shared=(--read "$checkout/../shared" /shared)
+if [ -d "$checkout/../shared/data" ]; then shared=(--read "$checkout/../shared" /shared); fi

@@ -8,10 +8,11 @@ mkdir -p "$data" 2>/dev/null && [ -w "$data" ] || die "$data can't be written: s
 
 # The archive runs in a session of its own, so a Ctrl-C ends this script alone; closing the lifeline, its standard
 # input, asks the archive to end. It closes by itself should this script be killed.
+exec 3>&1
 coproc archive {
   exec setsid "$here/enter.sh" --bind "$data" /var/lib/pacs \
     -- env PACS_DATA_DIR=/var/lib/pacs PACS_DATA_DIR_OUTSIDE="$data" python3 -m pacs.embedded >&3
-} 3>&1
+}
 lifeline=${archive[1]} pid=$archive_PID
 trap 'exec {lifeline}>&- || true' INT TERM HUP
 status=0

@@ -28,20 +28,17 @@ class Application:
 
     Making it checks the database and brings its schema up to date, so that a fault there keeps Orthanc from starting.
 
-    Parameters
-    ----------
-    python : interpreter of the virtual environment, for child processes.
 
     Raises
     ------
     DatabaseError : the plugins' database can't be used.
     """
 
-    def __init__(self, settings: Settings, archive: Archive, *, python: Path, storage_directory: Path) -> None:
+    def __init__(self, settings: Settings, archive: Archive, *, storage_directory: Path) -> None:
         self._database = Database(settings.database.url)
         self._database.migrate()
         self._supervisor = Supervisor()
-        self._metrics = Metrics(version=__version__, orthanc_text=partial(archive.get_bytes, "/tools/metrics-prometheus"))
+        self._metrics = Metrics(__version__, partial(archive.get_bytes, "/tools/metrics-prometheus"))
         queues = (warm_queue := WorkQueue(self._database, warm.QUEUE_NAME),)
         self._feed = ChangeFeed(self._database, archive)
         index = StudyIndex(self._database, archive)

@@ -24,6 +24,11 @@ class Database:
     ----------
     url : `sqlite:////path/pacs.db` or `postgresql+psycopg://user:password@host/name`.
 
+    Attributes
+    ----------
+    name : the address without the password, for messages.
+    is_sqlite : tells SQLite (one writer at a time) from PostgreSQL.
+
     Raises
     ------
     DatabaseError : the URL can't be used. Nothing is connected before the first session.
@@ -34,6 +39,8 @@ class Database:
         self.engine: Engine = engines.create(self._url)
         self._writing_engine = self.engine.execution_options(**{engines.WRITES: True})
         self._writer = _Writer()
+        self.name = engines.shown(self._url)
+        self.is_sqlite = self._url.get_backend_name() == "sqlite"
 
     def __repr__(self) -> str:
         return f"Database({self.name!r})"
@@ -45,16 +52,6 @@ class Database:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    @property
-    def is_sqlite(self) -> bool:
-        """Tell SQLite (one writer at a time) from PostgreSQL."""
-        return self._url.get_backend_name() == "sqlite"
-
-    @property
-    def name(self) -> str:
-        """The address without the password."""
-        return engines.shown(self._url)
 
     def migrate(self) -> None:
         """Bring the schema up to date. Several processes may call this at once: one does the work.

@@ -101,7 +101,8 @@ def _shell(contrast: Contrast) -> Iterator[Stroke]:
         low = np.minimum(z, 0)
         width, depth = np.float32(79) + low * np.float32(0.1), np.float32(98) + low * np.float32(0.07)
         up = np.maximum(z, 0) * np.float32(80 / 85)
-        return (np.sqrt((x / width) ** 2 + ((y + 1) / depth) ** 2 + (up / 80) ** 2) - 1) * np.float32(84)
+        apart: Array = (np.sqrt((x / width) ** 2 + ((y + 1) / depth) ** 2 + (up / 80) ** 2) - 1) * np.float32(84)
+        return apart
 
     yield Stroke.of(
         Formula(_EVERYWHERE, outline),
@@ -136,13 +137,14 @@ def _face(contrast: Contrast) -> Iterator[Stroke]:
         yield Stroke.of(eye, Layer(contrast[Tissue.COMPACT_BONE] + 150), Layer(contrast[Tissue.FLUID] * 1.05, 1.4))
         yield Stroke.of(Ellipsoid((side * 32, -84, -40), (4.5, 2.2, 4.5)), Layer(contrast[Tissue.COMPACT_BONE] + 120))
         yield Stroke.of(Ellipsoid((side * 27, -60, -72), (14, 18, 14)), Layer(muscle * 1.3), Layer(air, 1.5))
-        yield Stroke.of(Ellipsoid((side * 61, 26, -48), (8, 13, 12)), Layer(contrast[Tissue.COMPACT_BONE]), Layer(air, 3))
+        mastoid = Ellipsoid((side * 61, 26, -48), (8, 13, 12))
+        yield Stroke.of(mastoid, Layer(contrast[Tissue.COMPACT_BONE]), Layer(air, 3))
     yield Stroke.of(Ellipsoid((0, -62, -42), (10, 22, 14)), Layer(muscle), Layer(air, 1.4))
     yield Stroke.of(Ellipsoid((0, -24, -40), (14, 13, 11)), Layer(contrast[Tissue.COMPACT_BONE]), Layer(air, 2))
 
 
 def _cortex() -> Formula:
-    """The folded cerebrum: the ribbon of gray matter follows both the outer surface and the sulci.
+    """Return the folded cerebrum: the ribbon of gray matter follows both the outer surface and the sulci.
 
     The sulci are the sheets of a warped gyroid, a periodic minimal surface, that fade out with the depth.
     """
@@ -160,7 +162,8 @@ def _cortex() -> Formula:
         sulcus = np.abs(gyroid) / (pace * np.float32(1.35)) + np.maximum(depth - 15, 0) * np.float32(0.8)
         bend = np.float32(1.4) * np.sin(z * np.float32(0.06) + y * np.float32(0.04))
         fissure = np.float32(0.4) + np.abs(x - bend) + np.maximum(-core.distance(x, y, z), 0)
-        return np.float32(0.9) - np.minimum(np.minimum(depth, sulcus), fissure)
+        apart: Array = np.float32(0.9) - np.minimum(np.minimum(depth, sulcus), fissure)
+        return apart
 
     return Formula(_BRAIN.box, Without(Formula(_BRAIN.box, outside), hindbrain, margin_mm=1.8).distance)
 
@@ -200,11 +203,12 @@ def _back_of_brain(contrast: Contrast) -> Iterator[Stroke]:
 
 
 def _folia() -> Solid:
-    """The cerebellum with its fine, nearly level folds."""
+    """Return the cerebellum with its fine, nearly level folds."""
 
     def folds(x: Array, y: Array, z: Array) -> Array:
         depth = -_CEREBELLUM.distance(x, y, z)
-        leaf = np.abs(np.sin((z * np.float32(0.9) + np.abs(x) * np.float32(0.22) - y * np.float32(0.35)) * np.float32(0.62)))
-        return np.float32(0.7) - leaf * np.float32(2.6) - np.maximum(depth - 8, 0)
+        height = z * np.float32(0.56) + np.abs(x) * np.float32(0.14) - y * np.float32(0.22)
+        apart: Array = np.float32(0.7) - np.abs(np.sin(height)) * np.float32(2.6) - np.maximum(depth - 8, 0)
+        return apart
 
     return Common((_CEREBELLUM, Formula(_CEREBELLUM.box, folds)))

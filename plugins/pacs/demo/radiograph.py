@@ -75,8 +75,9 @@ def _plate(paths: Array, columns: int) -> NDArray[np.uint16]:
 def _compressed(plate: Array) -> Array:
     """Flatten the wide differences (mediastinum to lung) and keep the fine ones, as radiography workstations do."""
     small = Image.fromarray(plate).resize((30, 36), Image.Resampling.BOX)
-    broad = np.asarray(small.resize(plate.shape[::-1], Image.Resampling.BICUBIC))
-    return plate - np.float32(0.4) * broad
+    broad = np.asarray(small.resize(plate.shape[::-1], Image.Resampling.BICUBIC), np.float32)
+    flattened: Array = plate - np.float32(0.4) * broad
+    return flattened
 
 
 def _collimated(plate: Array) -> Array:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pacs.demo.canvas import Array, Box, Point, Solid
 
@@ -31,21 +32,26 @@ class Ellipsoid:
 
     @property
     def box(self) -> Box:
+        """Where the solid may be."""
         weighted = np.asarray(self._axes) * np.asarray(self.radii_mm)[:, None]
         reach = np.sqrt((weighted**2).sum(axis=0))
         return Box.around(self.center, (float(reach[0]), float(reach[1]), float(reach[2])))
 
     def distance(self, x: Array, y: Array, z: Array) -> Array:
+        """Return the distance to the surface, see `Solid`."""
         # The gauge function divided by the length of its gradient: exact for a sphere, good near any surface.
         x, y, z = (axis - np.float32(middle) for axis, middle in zip((x, y, z), self.center, strict=True))
-        gauge, slope = np.float32(0), np.float32(1e-9)
+        # The tiny start values give the center its distance, too, where both are zero.
+        gauge, slope = np.float32(1e-6), np.float32(1e-6 / min(self.radii_mm) ** 2)
         for axis, radius in zip(self._axes, self.radii_mm, strict=True):
-            along = x * np.float32(axis[0] / radius) + y * np.float32(axis[1] / radius) + z * np.float32(axis[2] / radius)
+            pull = [np.float32(part / radius) for part in axis]
+            along = x * pull[0] + y * pull[1] + z * pull[2]
             along *= along
             gauge = gauge + along
             slope = slope + along * np.float32(1 / radius**2)
         root: Array = np.sqrt(gauge)
-        return (gauge - root) / np.sqrt(slope)
+        away: Array = (gauge - root) / np.sqrt(slope)
+        return away
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,7 @@ class Capsule:
 
     @property
     def box(self) -> Box:
+        """Where the solid may be."""
         radius = max(self.start_radius_mm, self.stop_radius_mm)
         reach = (radius, radius, radius * self.stretch_z)
         first, second = Box.around(self.start, reach), Box.around(self.stop, reach)
@@ -72,6 +79,7 @@ class Capsule:
         return Box((low[0], low[1], low[2]), (high[0], high[1], high[2]))
 
     def distance(self, x: Array, y: Array, z: Array) -> Array:
+        """Return the distance to the surface, see `Solid`."""
         squeeze = np.array((1, 1, 1 / self.stretch_z))
         along_x, along_y, along_z = ((np.array(self.stop) - self.start) * squeeze).astype(np.float32)
         x, y, z = x - np.float32(self.start[0]), y - np.float32(self.start[1]), z - np.float32(self.start[2])
@@ -118,12 +126,14 @@ class Torso:
 
     @property
     def box(self) -> Box:
+        """Where the solid may be."""
         width = max(section.half_width_mm for section in self.sections)
         front = min(section.center_y - section.half_depth_mm for section in self.sections)
         back = max(section.center_y + section.half_depth_mm for section in self.sections)
         return Box((-width, front, -np.inf), (width, back, np.inf))
 
     def distance(self, x: Array, y: Array, z: Array) -> Array:
+        """Return the distance to the surface, see `Solid`."""
         # A superellipse of exponent 2.5, between an ellipse and a box, as trunks are.
         width, depth, center = self.half_axes(z)
         across = np.abs(x / width)
@@ -146,6 +156,7 @@ class Formula:
     function: Callable[[Array, Array, Array], Array]
 
     def distance(self, x: Array, y: Array, z: Array) -> Array:
+        """Return the distance to the surface, see `Solid`."""
         return self.function(x, y, z)
 
 
@@ -157,9 +168,11 @@ class Common:
 
     @property
     def box(self) -> Box:
+        """Where the solid may be."""
         return self.parts[0].box
 
     def distance(self, x: Array, y: Array, z: Array) -> Array:
+        """Return the distance to the surface, see `Solid`."""
         farthest = self.parts[0].distance(x, y, z)
         for part in self.parts[1:]:
             farthest = np.maximum(farthest, part.distance(x, y, z))
@@ -176,9 +189,11 @@ class Without:
 
     @property
     def box(self) -> Box:
+        """Where the solid may be."""
         return self.solid.box
 
     def distance(self, x: Array, y: Array, z: Array) -> Array:
+        """Return the distance to the surface, see `Solid`."""
         outside = self.solid.distance(x, y, z)
         for hole in self.holes:
             outside = np.maximum(outside, np.float32(self.margin_mm) - hole.distance(x, y, z))
@@ -196,21 +211,25 @@ class Wavy:
 
     @property
     def box(self) -> Box:
-        low, high = self.solid.box.low, self.solid.box.high
-        grown = np.array(low) - self.height_mm, np.array(high) + self.height_mm
-        return Box(tuple(grown[0]), tuple(grown[1]))
+        """Where the solid may be."""
+        low = np.array(self.solid.box.low) - self.height_mm
+        high = np.array(self.solid.box.high) + self.height_mm
+        return Box((low[0], low[1], low[2]), (high[0], high[1], high[2]))
 
     def distance(self, x: Array, y: Array, z: Array) -> Array:
+        """Return the distance to the surface, see `Solid`."""
         pace = np.float32(2 * np.pi / self.wavelength_mm)
         shift = np.float32(self.phase)
         wave = np.sin(x * pace + shift) + np.sin(y * pace * np.float32(1.3) + z * pace * np.float32(0.7) + 2 * shift)
-        return self.solid.distance(x, y, z) + wave * np.float32(self.height_mm / 2)
+        moved: Array = self.solid.distance(x, y, z) + wave * np.float32(self.height_mm / 2)
+        return moved
 
 
-def rotation_matrix(turn: Point) -> np.ndarray:
+def rotation_matrix(turn: Point) -> NDArray[np.float64]:
     """Return the rotation about x, then y, then z by the angles of `turn` in degrees, shape (3, 3)."""
     (sin_x, sin_y, sin_z), (cos_x, cos_y, cos_z) = np.sin(np.radians(turn)), np.cos(np.radians(turn))
     about_x = np.array(((1, 0, 0), (0, cos_x, -sin_x), (0, sin_x, cos_x)))
     about_y = np.array(((cos_y, 0, sin_y), (0, 1, 0), (-sin_y, 0, cos_y)))
     about_z = np.array(((cos_z, -sin_z, 0), (sin_z, cos_z, 0), (0, 0, 1)))
-    return about_z @ about_y @ about_x
+    rotation: NDArray[np.float64] = about_z @ about_y @ about_x
+    return rotation

@@ -34,9 +34,8 @@ def scan_trunk(grid: Grid, *, noise_hu: float = 11.0, seed: int = 2025) -> NDArr
     scan = np.empty(volume.shape, np.int16)
     bank = NoiseBank(seed)
     for number, values in enumerate(volume):
-        values += bank.plane(number, values.shape, noise_hu)
-        np.clip(values, -1024, 3071, out=values)
-        scan[number] = np.rint(values)
+        noisy = values + bank.plane(number, values.shape, noise_hu)
+        scan[number] = np.rint(np.clip(noisy, -1024, 3071))
     return scan
 
 
@@ -70,10 +69,9 @@ def _walls() -> Iterator[Stroke]:
 
 def _back_muscles() -> Iterator[Stroke]:
     """Yield psoas and erector spinae on both sides of the spine."""
-    psoas = tube(((21, 36, 196), (30, 32, 150), (39, 32, 100), (48, 28, 50), (60, 16, 0), (66, 4, -40)), (6, 13, 18, 20, 19, 17))
-    sides = (psoas, mirrored(psoas))
-    for side in sides:
-        yield from tube_strokes(side, Layer(62))
+    path = ((21, 36, 196), (30, 32, 150), (39, 32, 100), (48, 28, 50), (60, 16, 0), (66, 4, -40))
+    psoas = tube(path, (6, 13, 18, 20, 19, 17))
+    yield from tube_strokes((*psoas, *mirrored(psoas)), Layer(62))
     for side in (1, -1):
         yield Stroke.of(_erector_spinae(side), Layer(-38), Layer(56, 1.2))
         # The armpit's fat parts the muscles of chest and back.
@@ -82,11 +80,12 @@ def _back_muscles() -> Iterator[Stroke]:
 
 
 def _erector_spinae(side: int) -> Common:
-    """The long muscle beside the spine, kept inside of the wall's fascia."""
+    """Return the long muscle beside the spine, kept inside of the wall's fascia."""
 
     def column(x: Array, y: Array, z: Array) -> Array:
         across = (x - np.float32(side * 31)) / np.float32(1.55)
-        return np.sqrt(across * across + (y - spine_y(z) - np.float32(39)) ** 2) - np.float32(17)
+        apart: Array = np.sqrt(across * across + (y - spine_y(z) - np.float32(39)) ** 2) - np.float32(17)
+        return apart
 
     return Common((Formula(Box((side * 31 - 28, 40, -40), (side * 31 + 28, 110, 520)), column), MUSCLE))
 
@@ -95,7 +94,8 @@ def _table(x: Array, y: Array, z: Array) -> Array:
     """Distance to a table top: a shallow trough above, rounder below."""
     upper = np.float32(113) - x * x * np.float32(0.00115)
     lower = np.float32(146) - x * x * np.float32(0.0019)
-    return np.maximum(np.maximum(upper - y, y - lower), np.abs(x) - np.float32(196)) + 0 * z
+    apart: Array = np.maximum(np.maximum(upper - y, y - lower), np.abs(x) - np.float32(196)) + 0 * z
+    return apart
 
 
 _TABLE = Formula(Box((-196, 60, -np.inf), (196, 152, np.inf)), _table)

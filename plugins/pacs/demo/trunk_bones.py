@@ -65,15 +65,16 @@ def _vertebra(level: VertebraLevel) -> Iterator[Stroke]:
 
 
 def _body(level: VertebraLevel) -> Formula:
-    """A drum with a waist, wider than deep, flat behind."""
-    size, y, half_height = level.size, level.y, 14.2 * level.size + (0.6 if level.size > 0.8 else 0)
+    """Return a drum with a waist, wider than deep, flat behind."""
+    size, y, half_height = level.size, level.y, 14.6 * level.size
 
     def drum(x: Array, up: Array, z: Array) -> Array:
         height = z - np.float32(level.z)
         waist = np.float32(2.2) * (1 - (height / np.float32(half_height)) ** 2)
         deep = np.maximum((up - np.float32(y)) / np.float32(0.74), (up - np.float32(y)) * np.float32(1.55))
         around = np.sqrt(x * x + deep * deep) - (np.float32(25.5 * size) - waist)
-        return np.maximum(around, np.abs(height) - np.float32(half_height))
+        apart: Array = np.maximum(around, np.abs(height) - np.float32(half_height))
+        return apart
 
     return Formula(Box.around((0, y, level.z), (27, 22, half_height)), drum)
 
@@ -93,7 +94,8 @@ def _arches(level: VertebraLevel, canal: float) -> tuple[Tube, ...]:
         tube(((17 * size, behind - 3, z + 14 * size), (17 * size, behind, z - 18 * size)), 5.6 * size, pieces=2),
     )
     tip = min(canal + 34 * size, 84.0)
-    spine = tube(((0, behind + 5, z - 7), (0, tip, z - 7 - fall)), (3.6, 4.4), pieces=3, stretch_z=1.9 if lumbar else 1.3)
+    tall = 1.9 if lumbar else 1.3
+    spine = tube(((0, behind + 5, z - 7), (0, tip, z - 7 - fall)), (3.6, 4.4), pieces=3, stretch_z=tall)
     return (*side, *(mirrored(part) for part in side), spine)
 
 
@@ -112,7 +114,7 @@ def _rib_path(index: int) -> tuple[Point, ...]:
 
 def cage_point(angle: float, z: float) -> Point:
     """Return the place on the rib cage at `angle` (radians from the back to the left) and height `z`."""
-    width, depth, center = (float(value) for value in CAGE.half_axes(np.float32(z)))
+    width, depth, center = (float(value) for value in CAGE.half_axes(np.array(z, np.float32)))
     # The cage is a superellipse of exponent 2.5: its parametric form raises sine and cosine to 2/2.5.
     sine, cosine = np.sin(angle), np.cos(angle)
     x = width * np.sign(sine) * abs(sine) ** 0.8
@@ -162,7 +164,7 @@ def _shoulders() -> tuple[Solid, ...]:
 
 
 def _lateral_border(side: int) -> Formula:
-    """What lies toward the spine from the line between the shoulder blade's lower angle and its joint."""
+    """Return what lies toward the spine from the line between the shoulder blade's lower angle and its joint."""
 
     def border(x: Array, _y: Array, z: Array) -> Array:
         return (x * np.float32(side) - np.float32(130) - (z - np.float32(436)) * np.float32(0.5)) * np.float32(0.89)
@@ -180,7 +182,7 @@ def _shoulder_bars() -> tuple[Tube, ...]:
 
 
 def _pelvis() -> tuple[Ellipsoid, ...]:
-    """The wings of the hip bones and the sacrum, as far as the phantom has them."""
+    """Return the wings of the hip bones and the sacrum, as far as the phantom has them."""
     parts: list[Ellipsoid] = [Ellipsoid((0, 52, -8), (56, 17, 26), (18, 0, 0))]
     for side in (1, -1):
         parts.append(Ellipsoid((side * 96, 14, 2), (9, 62, 66), (0, side * 16, side * 34)))

@@ -86,7 +86,7 @@ class VertebraLevel:
     @property
     def y(self) -> float:
         """Where the spine's curve has this vertebra."""
-        return float(spine_y(np.float32(self.z)))
+        return float(spine_y(np.array(self.z, np.float32)))
 
     @property
     def size(self) -> float:
@@ -117,10 +117,10 @@ _LEVELS = (
 VERTEBRAE = tuple(VertebraLevel(name, z) for name, z in _LEVELS)
 
 
-def spine_y(z: Array | np.float32) -> Array:
+def spine_y(z: Array) -> Array:
     """Return where the middle of the vertebral bodies lies: lumbar lordosis, thoracic kyphosis."""
     heights = (-40, 0, 40, 112, 183, 275, 354, 423, 483, 520)
-    return np.interp(z, heights, (56, 44, 35, 27, 34, 47, 53, 50, 41, 34)).astype(np.float32)
+    return np.asarray(np.interp(z, heights, (56, 44, 35, 27, 34, 47, 53, 50, 41, 34)), np.float32)
 
 
 def right_dome_z(x: Array, y: Array) -> Array:
@@ -149,18 +149,22 @@ ABDOMEN_SIDE = Formula(Box((-140, -100, -40), (140, 100, 310)), below_diaphragm)
 
 
 def _right_lung(x: Array, y: Array, z: Array) -> Array:
-    return np.maximum((right_dome_z(x, y) - z) * np.float32(0.66), x + _mediastinum(y, z))
+    apart: Array = np.maximum((right_dome_z(x, y) - z) * np.float32(0.66), x + _mediastinum(y, z))
+    return apart
 
 
 def _left_lung(x: Array, y: Array, z: Array) -> Array:
-    return np.maximum((left_dome_z(x, y) - z) * np.float32(0.66), _mediastinum(y, z) - x)
+    apart: Array = np.maximum((left_dome_z(x, y) - z) * np.float32(0.66), _mediastinum(y, z) - x)
+    return apart
 
 
 def _mediastinum(y: Array, z: Array) -> Array:
     """Half width of the mediastinum: narrow behind the sternum, wide at the hila, narrower before the spine."""
     ramp = np.clip((y + np.float32(86)) / np.float32(72), 0, 1)
     recess = np.float32(8) * np.exp(-(((y - spine_y(z) + 24) / np.float32(13)) ** 2))
-    return np.float32(9) + np.float32(16) * ramp * ramp * (3 - 2 * ramp) - recess + 2 * np.sin(z * np.float32(0.045))
+    widened = np.float32(16) * ramp * ramp * (3 - 2 * ramp)
+    half_width: Array = np.float32(9) + widened - recess + 2 * np.sin(z * np.float32(0.045))
+    return half_width
 
 
 RIGHT_LUNG_SIDE = Formula(Box((-140, -100, 180), (-5, 100, 482)), _right_lung)

@@ -38,8 +38,9 @@ _STOMACH = Wavy(Ellipsoid((54, -22, 238), (36, 44, 40), (0, 24, 0)), 2, 60)
 def _liver_side(x: Array, y: Array, z: Array) -> Array:
     """Distance to the liver's side of its lower face, which rises from the right flank to the left lobe."""
     waves = np.float32(2.5) * (np.sin(x * np.float32(0.11)) + np.sin(y * np.float32(0.13) + 1))
-    face = waves + np.float32(150) + (x + 96) * np.float32(0.62) - y * np.float32(0.24) + np.maximum(y, 10) * np.float32(0.5)
-    return (face - z) * np.float32(0.8)
+    face = np.float32(150) + (x + 96) * np.float32(0.62) - y * np.float32(0.24) + np.maximum(y, 10) * np.float32(0.5)
+    apart: Array = (face + waves - z) * np.float32(0.8)
+    return apart
 
 
 LIVER = Common(
@@ -62,18 +63,21 @@ def lungs() -> Iterator[Stroke]:
 
 def _lung_shade(x: Array, y: Array, z: Array) -> Array:
     """Blood collects at the back; the oblique fissures are thin sheets."""
-    across = (z - 350 + x * x * np.float32(0.002) - (y - 5) * np.float32(1.15) - np.where(x > 0, 8, 0).astype(np.float32)) * np.float32(0.66)
+    lower = x * x * np.float32(0.002) - (x > 0) * np.float32(8)
+    across = (z - 350 + lower - (y - 5) * np.float32(1.15)) * np.float32(0.66)
     fissure = np.float32(70) * np.exp(-((across / np.float32(1.1)) ** 2))
-    return np.float32(LUNG_HU) + (y - 10) * np.float32(0.45) + fissure
+    shade: Array = np.float32(LUNG_HU) + (y - 10) * np.float32(0.45) + fissure
+    return shade
 
 
 def heart() -> Iterator[Stroke]:
     """Yield pericardial fat, muscle and the four chambers."""
     turn = (28.0, 22.0, 38.0)
     yield Stroke.of(Ellipsoid((19, -32, 312), (55, 43, 43), turn), Layer(20), Layer(-88, 1.8))
-    yield Stroke.of(Ellipsoid((33, -26, 310), (46, 31, 32), turn), Layer(MYOCARDIUM_HU))
+    left_ventricle = Ellipsoid((33, -26, 310), (46, 31, 32), turn)
+    yield Stroke.of(left_ventricle, Layer(MYOCARDIUM_HU))
     yield Stroke.of(Ellipsoid((2, -48, 316), (37, 25, 33), (20, 10, 30)), Layer(MYOCARDIUM_HU), Layer(225, 4.0))
-    yield Stroke.of(Ellipsoid((33, -26, 310), (46, 31, 32), turn), Layer(MYOCARDIUM_HU, 1.0), Layer(HEART_BLOOD_HU, 11.5))
+    yield Stroke.of(left_ventricle, Layer(MYOCARDIUM_HU, 1.0), Layer(HEART_BLOOD_HU, 11.5))
     yield Stroke.of(Ellipsoid((-28, -24, 322), (22, 24, 29)), Layer(MYOCARDIUM_HU), Layer(235, 2.5))
     yield Stroke.of(Ellipsoid((6, 2, 338), (29, 18, 23)), Layer(MYOCARDIUM_HU), Layer(HEART_BLOOD_HU, 2.5))
     for muscle in ((38, -14, 304), (42, -32, 300)):
@@ -117,7 +121,8 @@ def _kidney(kidney: Wavy, middle: Point) -> Iterator[Stroke]:
     yield Stroke.of(Ellipsoid(hilum, (13, 9, 28), (0, 0, -toward_spine * 22)), Layer(FAT_HU))
     pelvis = (middle[0] + toward_spine * 12, middle[1] - 5, middle[2] - 4)
     yield Stroke.of(Ellipsoid(pelvis, (9, 4.5, 15)), Layer(30))
-    ureter = tube((pelvis, (toward_spine * -36, 22, 100), (toward_spine * -36, 26, 40), (toward_spine * -40, 34, -40)), 2.0)
+    aside = -36 * toward_spine
+    ureter = tube((pelvis, (aside, 22, 100), (aside, 26, 40), (aside, 34, -40)), 2.0)
     yield from tube_strokes(ureter, Layer(40))
 
 
@@ -133,8 +138,18 @@ class _Bowel:
 
 _COLON = (
     _Bowel(((-104, 6, 40), (-108, 4, 80), (-108, 0, 118), (-100, -18, 146)), 21, (-20, 35, AIR_HU, 20), 2.5),
-    _Bowel(((-100, -22, 146), (-76, -50, 138), (-20, -66, 122), (30, -66, 130), (78, -44, 160), (108, -8, 192)), 16, (AIR_HU, 25, AIR_HU, AIR_HU), 2.5),
-    _Bowel(((108, -4, 192), (113, 14, 150), (112, 18, 100), (108, 12, 50), (92, 0, 10), (70, -20, -30)), 13, (30, AIR_HU, 15, 40), 2.0),
+    _Bowel(
+        ((-100, -22, 146), (-76, -50, 138), (-20, -66, 122), (30, -66, 130), (78, -44, 160), (108, -8, 192)),
+        16,
+        (AIR_HU, 25, AIR_HU, AIR_HU),
+        2.5,
+    ),
+    _Bowel(
+        ((108, -4, 192), (113, 14, 150), (112, 18, 100), (108, 12, 50), (92, 0, 10), (70, -20, -30)),
+        13,
+        (30, AIR_HU, 15, 40),
+        2.0,
+    ),
 )
 
 
@@ -152,7 +167,7 @@ def _small_bowel() -> tuple[Tube, ...]:
 def bowel() -> Iterator[Stroke]:
     """Yield small bowel and colon, with fluid, gas and the like inside."""
     for number, loop in enumerate(_small_bowel()):
-        inside = AIR_HU if number % 9 == 4 else 22 + 9 * (number % 4)
+        inside = AIR_HU if number % 9 == 0 else 22 + 9 * (number % 4)
         yield from tube_strokes(loop, Layer(92), Layer(inside, 2.4))
     for length in _COLON:
         capsules = _folded(length)
@@ -178,6 +193,7 @@ def _gas_above(level_y: float, fluid_hu: float) -> Shade:
 
     def shade(_x: Array, y: Array, _z: Array) -> Array:
         gas = np.clip((np.float32(level_y) - y) * np.float32(0.8) + np.float32(0.5), 0, 1)
-        return np.float32(fluid_hu) + gas * np.float32(AIR_HU - fluid_hu)
+        shaded: Array = np.float32(fluid_hu) + gas * np.float32(AIR_HU - fluid_hu)
+        return shaded
 
     return shade

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ def tube(path: Sequence[Point], radii_mm: float | Sequence[float], *, pieces: in
     nodes = _smooth(np.column_stack((np.asarray(path, float), radii)), pieces)
     return tuple(
         Capsule(tuple(first[:3]), tuple(second[:3]), float(first[3]), float(second[3]), stretch_z)
-        for first, second in zip(nodes[:-1], nodes[1:], strict=True)
+        for first, second in pairwise(nodes)
     )
 
 

@@ -23,28 +23,32 @@ PROBE = (320, 34)
 HALF_ANGLE_DEGREES = 41.0
 _FRAMES_PER_BEAT = 24
 _SAMPLES, _BEAMS = 360, 190
+_VALVE_DEPTH_CM = 9.7
+_MOSTLY = 0.6
 _DOPPLER_BOX = (-0.6, 3.9, 5.4, 12.6)
 
 
 @dataclass(frozen=True)
 class _Beat:
-    """The heart's state at one moment: `squeeze` is 0 when filled and 1 when contracted, `opening` that of the valves."""
+    """The heart's state at one moment of its beat, `phase` from 0 to 1."""
 
     phase: float
 
     @property
     def squeeze(self) -> float:
+        """How far the ventricles are contracted, 0 to 1."""
         return float(np.sin(np.pi * np.clip(self.phase / 0.62, 0, 1)) ** 1.5)
 
     @property
     def opening(self) -> float:
+        """How far the valves of the atria are open, 0 to about 1: an early and a late wave."""
         early = np.exp(-(((self.phase - 0.70) / 0.07) ** 2))
         late = 0.7 * np.exp(-(((self.phase - 0.93) / 0.05) ** 2))
         return float(early + late)
 
 
 def echo_loop(frames: int = 2 * _FRAMES_PER_BEAT) -> NDArray[np.uint8]:
-    """Return the loop's frames, shape (frames, rows, columns, 3), RGB; it repeats every 24 frames (one beat a second)."""
+    """Return the loop's frames, shape (frames, rows, columns, 3), RGB; a beat takes 24 of them, one second."""
     scanner = _Scanner()
     with ThreadPoolExecutor(2) as pool:
         return np.stack(list(pool.map(scanner.picture, range(frames))))
@@ -78,7 +82,7 @@ class _Scanner:
     def _echo(self, beat: _Beat, number: int) -> tuple[Array, Array]:
         """Return echo strength and how much of each place is blood, both in the probe's own polar raster."""
         # The base of the heart moves toward the apex in systole: everything is drawn in coordinates that follow it.
-        depth = self._depth + np.float32(0.9 * beat.squeeze) * np.clip((self._depth - 2) / 8, 0, 1)
+        depth = self._depth + np.float32(0.9 * beat.squeeze) * _ramp(self._depth, 2, 8)
         heart = _ellipse(self._x, depth, (0.1, 7.7), (4.7 - 0.25 * beat.squeeze, 7.0))
         tissue = np.where(heart < 0, np.float32(0.32), np.float32(0.09))
         tissue = tissue + np.float32(0.55) * np.exp(-((heart / np.float32(0.16)) ** 2))
@@ -126,10 +130,16 @@ class _Scanner:
         inside = (self._x > left) & (self._x < right) & (self._depth > top) & (self._depth < bottom)
         jet = np.exp(-(((self._x - np.float32(1.75)) / np.float32(0.85)) ** 2))
         jet = jet * np.exp(-(((self._depth - np.float32(8.6)) / np.float32(2.6)) ** 2))
-        outflow = np.exp(-(((self._x - np.float32(0.75)) / np.float32(0.6)) ** 2)) * np.clip((self._depth - 5.4) / 3, 0, 1)
-        outflow = outflow * (self._depth < 9.7)
+        outflow = np.exp(-(((self._x - np.float32(0.75)) / np.float32(0.6)) ** 2))
+        outflow = outflow * _ramp(self._depth, 5.4, 3) * (self._depth < _VALVE_DEPTH_CM)
         grain = np.float32(0.85) + np.float32(0.1) * self._speckle[2]
-        return (jet * np.float32(beat.opening) - outflow * np.float32(0.9 * beat.squeeze)) * inside * (blood > 0.6) * grain
+        velocity = jet * np.float32(beat.opening) - outflow * np.float32(0.9 * beat.squeeze)
+        return (velocity * inside * (blood > _MOSTLY) * grain).astype(np.float32)
+
+
+def _ramp(depth: Array, start_cm: float, length_cm: float) -> Array:
+    """Return 0 up to `start_cm`, then rising to 1 over `length_cm`."""
+    return np.clip((depth - np.float32(start_cm)) / np.float32(length_cm), 0, 1)
 
 
 def _ellipse(x: Array, depth: Array, center: tuple[float, float], radii: tuple[float, float]) -> Array:
@@ -148,7 +158,7 @@ def _speckle(random: np.random.Generator) -> Array:
                 part = part + np.float32(0.7) * (np.roll(part, 1, axis) + np.roll(part, -1, axis))
         parts.append(part)
     amplitude = np.hypot(*parts)
-    return amplitude / amplitude.mean()
+    return (amplitude / amplitude.mean()).astype(np.float32)
 
 
 def _scan_conversion() -> tuple[NDArray[np.bool_], NDArray[np.intp]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from flask import Flask
 
-from pacs.web import assets, formatting, language, navigation, problems, security
+from pacs.web import assets, formatting, language, measuring, navigation, problems, security
 from pacs.web.navigation import PageModule
 from pacs.web.pages import STANDARD_PAGES
 from pacs.web.services import Services
@@ -19,8 +19,9 @@ def create_app(services: Services, modules: Sequence[PageModule] = STANDARD_PAGE
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
     app.url_map.strict_slashes = False
-    security.install(app)
+    measuring.install(app, services.metrics)
     language.install(app, services)
+    security.install(app)
     formatting.install(app)
     problems.install(app)
     assets.install(app, services)

@@ -50,8 +50,8 @@ def update(code: str) -> int:
     return sum(1 for message in catalog if message.id and not _is_translated(message.string))
 
 
-def _is_translated(text: str | list[str] | tuple[str, ...]) -> bool:
-    return bool(text) if isinstance(text, str) else all(text)
+def _is_translated(text: str | list[str] | tuple[str, ...] | None) -> bool:
+    return all(text) if isinstance(text, (list, tuple)) else bool(text)
 
 
 def main() -> None:

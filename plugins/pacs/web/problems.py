@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException
 
 from pacs.errors import PacsError, Problem
 from pacs.web.language import N_
+from pacs.web.services import Services
 
 _logger = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ def install(app: Flask) -> None:
 
 def answer_pacs_error(error: PacsError) -> Response:
     """Answer a fault that this project names."""
+    Services.current().metrics.count_error(error)
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _logger.warning("%s %s: %s: %s", request.method, request.path, error.code, error)
     return _answer(Problem.of(error))
@@ -52,6 +54,7 @@ def answer_http_error(error: HTTPException) -> Response:
 
 def answer_unexpected(error: Exception) -> Response:
     """Answer a fault of the program itself: the log gets the traceback, the person a calm word."""
+    Services.current().metrics.count_error(error)
     _logger.error("Unexpected fault at %s %s", request.method, request.path, exc_info=error)
     return _answer(Problem.of(error))
 
@@ -71,10 +74,5 @@ def _answer(problem: Problem) -> Response:
 
 
 def _wants_json() -> bool:
-    """Tell whether a program asks: one that names JSON, or accepts anything without naming HTML."""
-    accepted = request.accept_mimetypes
-    if "HX-Request" in request.headers:
-        return False
-    return accepted.best_match(["text/html", "application/json", "application/problem+json"], "text/html") != "text/html" or (
-        accepted["text/html"] == accepted["application/json"] and "text/html" not in str(accepted)
-    )
+    """Tell whether a program asks: browsers name HTML among what they accept, programs don't."""
+    return "HX-Request" not in request.headers and "text/html" not in request.headers.get("Accept", "")

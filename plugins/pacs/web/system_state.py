@@ -11,11 +11,11 @@ from pacs.errors import NotFound
 from pacs.ports import Archive
 from pacs.web.jobs import Job, list_jobs
 from pacs.web.services import Services
+from pacs.work import ThreadStatus, WorkQueue, WorkState
+from pacs.work.states import PENDING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from pacs.work import ThreadStatus
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,16 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class QueueFigures:
+    """How much work of one kind waits, is under way, and was given up."""
+
+    name: str
+    waiting: int
+    working: int
+    failed: int
+
+
+@dataclass(frozen=True)
 class SystemState:
     """Everything that the System page shows.
 
@@ -55,7 +65,7 @@ class SystemState:
     versions: tuple[tuple[str, str], ...]
     disk: Disk | None
     counts: Counts
-    queues: tuple[tuple[str, dict[str, int]], ...]
+    queues: tuple[QueueFigures, ...]
     jobs: tuple[Job, ...]
     threads: Sequence[ThreadStatus]
 
@@ -72,10 +82,16 @@ def read_state(services: Services) -> SystemState:
             series=int(statistics["CountSeries"]),
             instances=int(statistics["CountInstances"]),
         ),
-        queues=tuple((queue.name, queue.counts()) for queue in services.queues),
+        queues=tuple(map(_queue, services.queues)),
         jobs=tuple(list_jobs(services.archive)),
         threads=services.supervisor.status(),
     )
+
+
+def _queue(queue: WorkQueue) -> QueueFigures:
+    counts = queue.counts()
+    waiting = sum(counts[state] for state in PENDING)
+    return QueueFigures(queue.name, waiting, counts[WorkState.WORKING], counts[WorkState.FAILED])
 
 
 def _versions(services: Services) -> tuple[tuple[str, str], ...]:

@@ -10,7 +10,7 @@ from typing import Any
 from pacs.errors import ArchiveError, NotFound
 from pacs.ports import Archive
 
-WIDTH_PIXELS = 320
+WIDTH_PIXELS = 256
 _ENCAPSULATED = "1.2.840.10008.5.1.4.1.1.104."
 _VIDEO_SYNTAXES = "1.2.840.10008.1.2.4.10"  # MPEG-2, MPEG-4 and HEVC are .100 to .108 (DICOM PS3.6 table A-1)
 # Drawing large images is the dearest thing the pages ask for: a few at a time, the others wait their turn.
@@ -60,7 +60,7 @@ class Picture:
     """A small picture of one instance."""
 
     orthanc_instance_id: str
-    jpeg: bytes
+    png: bytes
 
 
 def thumbnail_of(archive: Archive, orthanc_series_id: str) -> Picture | SeriesKind:
@@ -75,10 +75,10 @@ def thumbnail_of(archive: Archive, orthanc_series_id: str) -> Picture | SeriesKi
     kind = _kind_without_picture(archive, series["MainDicomTags"].get("Modality", ""), instance_id)
     if kind:
         return kind
-    path = f"/instances/{instance_id}/rendered?width={WIDTH_PIXELS}&height={WIDTH_PIXELS}&quality=80"
+    path = f"/instances/{instance_id}/rendered?width={WIDTH_PIXELS}&height={WIDTH_PIXELS}"
     try:
         with _drawing:
-            return Picture(instance_id, archive.get_bytes(path, {"Accept": "image/jpeg"}))
+            return Picture(instance_id, archive.get_bytes(path))
     except ArchiveError:
         return SeriesKind.OTHER
 

@@ -66,8 +66,8 @@ def health() -> tuple[Response, int]:
 @blueprint.get("/metrics")
 def metrics() -> Response:
     """Answer Prometheus."""
-    rendered = Services.current().metrics.render()
-    return Response(rendered, mimetype="text/plain; version=0.0.4", headers={"Cache-Control": "no-store"})
+    registry = Services.current().metrics
+    return Response(registry.render(), content_type=registry.content_type)
 
 
 def _ask_database() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from http import HTTPStatus
-from typing import Any
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
@@ -40,7 +40,7 @@ def show(study_instance_uid: str) -> str:
         modalities=list_modalities(services.archive),
         job=_known_job(services.archive, job_id) if job_id else None,
         ohif=_ohif_link(study.study_instance_uid),
-        ohif_series={one.orthanc_series_id: _ohif_link(study.study_instance_uid, one.series_instance_uid) for one in study.series},
+        ohif_of_series=partial(_ohif_link, study.study_instance_uid),
         weasis=weasis_link(f"{request.host_url.rstrip('/')}{services.web.dicom_web_path}", study.study_instance_uid),
     )
 
@@ -110,8 +110,8 @@ def kind_picture(kind: str) -> Response:
 
 
 def _picture_answer(picture: Picture) -> WerkzeugResponse:
-    response = make_response(picture.jpeg)
-    response.mimetype = "image/jpeg"
+    response = make_response(picture.png)
+    response.mimetype = "image/png"
     response.set_etag(picture.orthanc_instance_id)
     response.headers["Cache-Control"] = f"private, max-age={_DAY_SECONDS}"
     return response.make_conditional(request)
@@ -136,7 +136,6 @@ def _checked(pattern: re.Pattern[str], text: str) -> str:
 
 
 def _ohif_link(study_instance_uid: str, series_instance_uid: str = "") -> str:
-    query: dict[str, Any] = {"StudyInstanceUIDs": study_instance_uid}
-    if series_instance_uid:
-        query["initialSeriesInstanceUID"] = series_instance_uid
+    query = {"StudyInstanceUIDs": study_instance_uid, "initialSeriesInstanceUID": series_instance_uid}
+    query = {name: uid for name, uid in query.items() if uid}
     return f"{Services.current().web.ohif_path}?{urlencode(query)}"

@@ -1,0 +1,413 @@
+"""The NGINX site: real NGINX in front of upstreams that tell what reached them."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import socketserver
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+from urllib.request import Request, urlopen
+
+import pytest
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+
+from fixtures.running_pacs import RunningPacs
+
+VIEWER_CONFIG = Path(__file__).parents[2] / "viewer-config"
+BUILD = "build-0123456789ab"
+FILE = b"0123456789" * 1000
+START_TIMEOUT_SECONDS = 10
+
+
+class Echo(BaseHTTPRequestHandler):
+    """Answers with the request as it arrived; /file with FILE, whole even when a part was asked for."""
+
+    protocol_version = "HTTP/1.1"
+
+    def answer(self) -> None:
+        """Answer any method."""
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        told = {"path": self.path, "method": self.command, "headers": dict(self.headers), "body": len(body)}
+        content = FILE if self.path.endswith("/file") else json.dumps(told).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/octet-stream" if content is FILE else "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815 - the names that http.server looks for
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class UnixHTTPServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    """The same at a Unix socket, where the pages are."""
+
+    daemon_threads = True
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Give the handler a peer's address that it can print."""
+        connection, _ = super().get_request()
+        return connection, ("pages", 0)
+
+
+@dataclass
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    def echo(self) -> dict[str, Any]:
+        """Return what the upstream told."""
+        told: dict[str, Any] = json.loads(self.body)
+        return told
+
+
+@dataclass
+class Site:
+    """NGINX that answers at a port."""
+
+    port: int
+    directory: Path
+
+    def ask(self, path: str, method: str = "GET", headers: dict[str, str] | None = None, body: bytes = b"") -> Answer:
+        """Send one request with its path exactly as given."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+            sent = {"Host": f"127.0.0.1:{self.port}"} | ({"Content-Length": str(len(body))} if body else {}) | (headers or {})
+            for name, value in sent.items():
+                connection.putheader(name, value)
+            connection.endheaders(body)
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+        finally:
+            connection.close()
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def render(directory: Path, port: int, orthanc_port: int, **changes: object) -> Path:
+    """Write nginx.conf and the site into `directory` and return the former's path."""
+    variables: dict[str, object] = {
+        "nginx_run_directory": directory,
+        "nginx_site_file": directory / "site.conf",
+        "nginx_site_listen": [f"127.0.0.1:{port}"],
+        "nginx_site_names": ["127.0.0.1", "pacs.hospital.example"],
+        "nginx_site_tls": None,
+        "nginx_site_redirect_listen": [],
+        "nginx_site_orthanc": f"127.0.0.1:{orthanc_port}",
+        "nginx_site_pages": f"unix:{directory}/pages.sock",
+        "nginx_site_viewers_directory": directory / "viewers",
+        "nginx_site_errors_directory": VIEWER_CONFIG / "nginx" / "errors",
+        "nginx_site_access_log": directory / "access.log",
+        "nginx_site_error_log": directory / "error.log",
+        "nginx_site_upload_limit": "1m",
+        "nginx_site_auth_include": "",
+    }
+    # Ansible trims the line end after a block, Jinja by itself does not: both must give a valid file.
+    trim = bool(changes.pop("trim_blocks", False))
+    loader = FileSystemLoader(VIEWER_CONFIG / "nginx")
+    templates = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=trim, autoescape=False)  # noqa: S701
+    for template, name in (("pacs-site.conf.j2", "site.conf"), ("nginx.conf.j2", "nginx.conf")):
+        text = templates.get_template(template).render(variables | changes)
+        (directory / name).write_text(text, encoding="utf-8")
+    return directory / "nginx.conf"
+
+
+def write_viewers(directory: Path) -> None:
+    """Write files as the viewers' build leaves them."""
+    build = directory / "ohif" / BUILD
+    build.mkdir(parents=True)
+    (directory / "ohif" / "index.html").write_text("<title>viewer</title>")
+    (directory / "ohif" / "app-config.js").write_text("window.config = {}")
+    (build / "app.js").write_text("plain")
+    (build / "app.js.gz").write_bytes(b"\x1f\x8bpacked")
+
+
+@contextmanager
+def serving(server: socketserver.BaseServer) -> Iterator[None]:
+    """Run an upstream for the length of a with statement."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def nginx(configuration: Path, port: int) -> Iterator[Site]:
+    """Run NGINX for the length of a with statement."""
+    process = subprocess.Popen(["nginx", "-e", "stderr", "-c", str(configuration), "-g", "daemon off;"])
+    try:
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert process.poll() is None, "NGINX ended"
+            assert time.monotonic() < deadline, "NGINX does not listen"
+            time.sleep(0.05)
+        yield Site(port, configuration.parent)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The site before upstreams that echo."""
+    directory = tmp_path_factory.mktemp("site")
+    write_viewers(directory / "viewers")
+    with ExitStack() as stack:
+        orthanc = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+        stack.enter_context(serving(orthanc))
+        stack.enter_context(serving(UnixHTTPServer(str(directory / "pages.sock"), Echo)))
+        port = free_port()
+        yield stack.enter_context(nginx(render(directory, port, orthanc.server_port), port))
+
+
+@pytest.fixture
+def deserted(tmp_path: Path) -> Iterator[Site]:
+    """The site with nothing behind it."""
+    write_viewers(tmp_path / "viewers")
+    port = free_port()
+    with nginx(render(tmp_path, port, free_port()), port) as started:
+        yield started
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "location"),
+    [
+        ("GET", "/", 302, "/pacs/"),
+        ("GET", "/pacs", 301, "/pacs/"),
+        ("GET", "/ohif", 301, "/ohif/"),
+        ("GET", "/ohif?StudyInstanceUIDs=1.2", 301, "/ohif/?StudyInstanceUIDs=1.2"),
+        ("GET", "/ohif/", 200, None),
+        ("GET", "/ohif/viewer?StudyInstanceUIDs=1.2", 200, None),
+        ("GET", f"/ohif/{BUILD}/gone.js", 404, None),
+        ("GET", "/ohif/../../etc/passwd", 400, None),
+        ("GET", "/webdav/", 404, None),
+        ("PROPFIND", "/webdav/", 405, None),
+        ("TRACE", "/", 405, None),
+        ("PATCH", "/studies/1", 405, None),
+        ("POST", "/ohif/", 405, None),
+        ("GET", "/.pacs-errors/unavailable.html", 404, None),
+    ],
+)
+def test_site_answers_as_the_table_says(site: Site, method: str, path: str, status: int, location: str | None) -> None:
+    """Redirections stay on this site, the viewer's states are its page, and what is not offered is refused."""
+    answer = site.ask(path, method)
+    assert (answer.status, answer.headers["Location"]) == (status, location)
+
+
+@pytest.mark.parametrize(
+    "path", ["/studies?expand", "/dicom-web/studies", "/wado?requestType=WADO", "/app/explorer.html", "/web-viewer/x"]
+)
+def test_site_passes_to_orthanc_with_its_own_word_about_the_client(site: Site, path: str) -> None:
+    """Orthanc hears the site's name and no claim of the client about who it is or where it came from."""
+    claims = {"X-Forwarded-For": "6.6.6.6", "X-Forwarded-Host": "evil", "Forwarded": "host=evil", "Remote-User": "root"}
+    echo = site.ask(path, headers=claims).echo()
+    headers = {name.lower(): value for name, value in echo["headers"].items()}
+    assert echo["path"] == path
+    assert headers["host"] == headers["x-forwarded-host"] == f"127.0.0.1:{site.port}"
+    assert headers["x-forwarded-for"] == "127.0.0.1"
+    assert not {"forwarded", "remote-user", "accept-encoding"} & set(headers)
+
+
+@pytest.mark.parametrize(
+    ("asked", "arrived"),
+    [
+        ("/dicom-web/studies?includefield=" + "%2C".join(["00081030"] * 16), "/dicom-web/studies?includefield=" + ",".join(["00081030"] * 16)),
+        ("/dicom-web/studies?PatientName=DEMO%5ECT%2a", "/dicom-web/studies?PatientName=DEMO^CT*"),
+        ("/dicom-web/studies?PatientName=MU%C3%91OZ%20ANA", "/dicom-web/studies?PatientName=MU?OZ?ANA"),
+        ("/dicom-web/studies?ModalitiesInStudy=CT%5CMR", "/dicom-web/studies?ModalitiesInStudy=CT,MR"),
+        ("/dicom-web/studies?PatientName=A%26limit=1%0d%0aX:1", "/dicom-web/studies?PatientName=A%26limit=1%0d%0aX:1"),
+        ("/dicom-web/studies/1.2/series?includefield=1%2C2", "/dicom-web/studies/1.2/series?includefield=1,2"),
+        ("/wado?contentType=application%2Fdicom%3Btransfer-syntax%3D*", "/wado?contentType=application/dicom;transfer-syntax=*"),
+        ("/studies?expand&requestedTags=PatientName%3BPatientID", "/studies?expand&requestedTags=PatientName;PatientID"),
+        ("/pacs/?name=MU%C3%91OZ%20ANA", "/pacs/?name=MU%C3%91OZ%20ANA"),
+    ],
+)
+def test_site_decodes_query_strings_that_orthanc_can_not(site: Site, asked: str, arrived: str) -> None:
+    """What clients must encode arrives as Orthanc reads it; nothing that would change the request is decoded."""
+    assert site.ask(asked).echo()["path"] == arrived
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [
+        ("GET", {"Host": "evil.example"}, 421),
+        ("GET", {"Host": ""}, 400),
+        ("GET", {"Host": "PACS.hospital.example"}, 200),
+        ("POST", {"Origin": "http://evil.example"}, 403),
+        ("POST", {"Origin": "null"}, 403),
+        ("DELETE", {"Origin": "https://127.0.0.1:{port}"}, 403),
+        ("POST", {"Origin": "http://127.0.0.1:1"}, 403),
+        ("POST", {"Origin": "http://127.0.0.1:{port}"}, 200),
+        ("POST", {"Origin": "http://127.0.0.1:{port}", "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}, 200),
+        ("POST", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 403),
+        ("POST", {}, 200),
+        ("GET", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, 403),
+        ("GET", {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"}, 403),
+        ("GET", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 200),
+        ("GET", {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"}, 200),
+    ],
+)
+@pytest.mark.parametrize("path", ["/instances", "/dicom-web/studies", "/pacs/x"])
+def test_site_refuses_what_other_sites_send(site: Site, method: str, headers: dict[str, str], status: int, path: str) -> None:
+    """Another site's page can't act or read here, nor by a name of its own; programs and links can."""
+    filled = {name: value.format(port=site.port) for name, value in headers.items()}
+    answer = site.ask(path, method, filled, b"x" if method == "POST" else b"")
+    assert answer.status == status
+    if status in (403, 421):
+        assert answer.headers["Content-Type"].startswith("application/problem+json")
+        assert answer.echo()["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("path", "policy", "cache"),
+    [
+        ("/ohif/viewer", "script-src 'self' 'wasm-unsafe-eval';", "no-cache"),
+        ("/ohif/app-config.js", "script-src 'self' 'wasm-unsafe-eval';", "no-cache"),
+        (f"/ohif/{BUILD}/app.js", "worker-src 'self' blob:;", "public, max-age=31536000, immutable"),
+        ("/dicom-web/studies", "default-src 'none'", "private, no-cache"),
+        ("/dicom-web/studies/1/series/2/metadata", "default-src 'none'", "private, no-cache"),
+        ("/dicom-web/studies/1/series/2/instances/3/frames/1", "default-src 'none'", "private, max-age=3600"),
+        ("/studies", "default-src 'none'", "private, no-cache"),
+        ("/app/explorer.html", "object-src 'none'", "no-cache"),
+        ("/dicom-web/app/client/index.html", "object-src 'none'", "no-cache"),
+    ],
+)
+def test_site_binds_browsers(site: Site, path: str, policy: str, cache: str) -> None:
+    """Every answer carries its policy, how long it may be kept, and the headers that stop embedding and guessing."""
+    headers = site.ask(path).headers
+    assert policy in headers["Content-Security-Policy"]
+    assert headers["Cache-Control"] == cache
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert headers["Referrer-Policy"] == "same-origin"
+    assert headers["Server"] == "nginx"
+
+
+def test_site_isolates_the_viewer_only(site: Site) -> None:
+    """OHIF may share memory between its threads; Explorer, which was not made for isolation, is left alone."""
+    assert site.ask("/ohif/").headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+    assert site.ask("/app/explorer.html").headers["Cross-Origin-Embedder-Policy"] is None
+
+
+def test_site_sends_the_packed_file_when_the_browser_takes_it(site: Site) -> None:
+    """The viewer's files are packed once, when they are built."""
+    packed = site.ask(f"/ohif/{BUILD}/app.js", headers={"Accept-Encoding": "gzip"})
+    assert (packed.headers["Content-Encoding"], packed.body) == ("gzip", b"\x1f\x8bpacked")
+    assert site.ask(f"/ohif/{BUILD}/app.js").body == b"plain"
+
+
+def test_site_sends_a_part_of_a_file_when_orthanc_sends_the_whole(site: Site) -> None:
+    """A video can be wound, and a download that broke off goes on."""
+    answer = site.ask("/instances/1/file", headers={"Range": "bytes=10-19"})
+    assert (answer.status, answer.body) == (206, b"0123456789")
+
+
+def test_site_refuses_a_request_over_the_limit(site: Site) -> None:
+    """What is too large is refused by a problem that says so, before Orthanc holds it in memory."""
+    answer = site.ask("/instances", "POST", body=bytes(1024**2 + 1))
+    assert (answer.status, answer.echo()["type"]) == (413, "urn:pacs-cloud:problem:too-large")
+
+
+def test_site_logs_no_query_string(site: Site) -> None:
+    """Patients are searched for by name: neither the query nor the page that it came from is written down."""
+    site.ask("/studies/logged?PatientName=SECRET", headers={"Referer": "http://127.0.0.1/?q=SECRET"})
+    log = site.directory / "access.log"
+    deadline = time.monotonic() + 5
+    while "/studies/logged" not in log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert '"GET /studies/logged HTTP/1.1" 200' in log.read_text()
+    assert "SECRET" not in log.read_text()
+
+
+@pytest.mark.parametrize("path", ["/studies?PatientName=SECRET", "/pacs/?q=SECRET"])
+@pytest.mark.parametrize(("accept", "kind"), [("text/html,*/*", "text/html"), ("application/json", "application/problem+json")])
+def test_site_tells_that_the_archive_is_away(deserted: Site, path: str, accept: str, kind: str) -> None:
+    """People get a page, programs a problem, both are told when to come back; the log keeps the query to itself."""
+    answer = deserted.ask(path, headers={"Accept": accept})
+    assert answer.status == 503
+    assert answer.headers["Content-Type"].startswith(kind)
+    assert answer.headers["Retry-After"] == "10"
+    assert "SECRET" not in (deserted.directory / "error.log").read_text()
+
+
+def test_viewer_comes_while_the_archive_is_away(deserted: Site) -> None:
+    """OHIF's files need no Orthanc."""
+    assert deserted.ask("/ohif/viewer").body == b"<title>viewer</title>"
+
+
+@pytest.mark.parametrize("trim_blocks", [False, True])
+def test_site_is_valid_with_tls_and_sign_in(tmp_path: Path, trim_blocks: bool) -> None:  # noqa: FBT001
+    """A server's rendering passes NGINX's own check, whichever way the template engine trims."""
+    key, certificate, include = (tmp_path / name for name in ("key.pem", "certificate.pem", "auth.conf"))
+    subject = ["-subj", "/CN=pacs.hospital.example", "-days", "1", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    subprocess.run(["openssl", "req", "-x509", *subject, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    include.write_text("location = /auth { internal; return 204; }\nauth_request /auth;\n")
+    configuration = render(
+        tmp_path,
+        free_port(),
+        free_port(),
+        nginx_site_tls={"certificate": certificate, "key": key},
+        nginx_site_redirect_listen=[f"127.0.0.1:{free_port()}"],
+        nginx_site_auth_include=include,
+        trim_blocks=trim_blocks,
+    )
+    result = subprocess.run(["nginx", "-t", "-e", "stderr", "-c", str(configuration)], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "warn" not in result.stderr
+
+
+def test_search_finds_an_accented_name_through_the_site(pacs: RunningPacs) -> None:
+    """A real search for a name with an accent and a space, asking for a description, finds the study with it."""
+    store(pacs.url, patient_name="MUÑOZ^ANA", study_description="Tórax")
+    query = urlencode({"PatientName": "MUÑOZ ANA", "includefield": "00080060,00081030"}, quote_via=quote)
+    with urlopen(f"{pacs.url}/dicom-web/studies?{query}") as response:
+        found = json.load(response)
+    assert [study["00081030"]["Value"] for study in found] == [["Tórax"]]
+
+
+def store(url: str, *, patient_name: str, study_description: str) -> None:
+    """Send one small image through the site's REST."""
+    dataset = Dataset()
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.SOPClassUID = SecondaryCaptureImageStorage
+    dataset.SOPInstanceUID, dataset.StudyInstanceUID, dataset.SeriesInstanceUID = (generate_uid() for _ in range(3))
+    dataset.PatientName, dataset.PatientID, dataset.Modality = patient_name, "NGINX-1", "OT"
+    dataset.StudyDescription = study_description
+    content = BytesIO()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.save_as(content, enforce_file_format=True)
+    with urlopen(Request(f"{url}/instances", data=content.getvalue(), method="POST")) as response:
+        assert response.status == 200
