@@ -7,7 +7,7 @@ export PACS_HTTP_PORT PACS_DICOM_PORT PACS_HL7_PORT PACS_AET PACS_DATA_DIR PACS_
 ROOT := orthanc/root
 IN_TEST_ROOT := $(ROOT)/test.sh
 
-.PHONY: help run test test-unit test-integration test-browser bench soak lint format lock clean distclean
+.PHONY: help run test test-unit test-integration test-browser test-host bench soak lint format lock clean distclean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -16,7 +16,7 @@ run: ## run the archive in the foreground; Ctrl-C ends it
 	@# Job control gives the archive the terminal's Ctrl-C alone, so that make itself ends with 0.
 	@if [ -t 0 ]; then set -m; fi; $(ROOT)/run.sh
 
-test: lint test-unit test-integration test-browser ## all that this machine can run
+test: lint test-unit test-integration test-browser test-host ## all that this machine can run
 
 test-unit: ## the core, without Orthanc
 	@$(IN_TEST_ROOT) pytest tests/unit
@@ -26,6 +26,10 @@ test-integration: ## the real Orthanc, NGINX and PostgreSQL
 
 test-browser: ## the pages and viewers in Chromium
 	@$(IN_TEST_ROOT) pytest tests/browser
+
+test-host: ## make run itself, as a person runs it
+	@$(ROOT)/build.sh run
+	@tests/host/run.sh
 
 bench: ## speed and memory against stock Orthanc, as ratios
 	@$(IN_TEST_ROOT) python -m benchmarks

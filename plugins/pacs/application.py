@@ -13,8 +13,9 @@ from pacs.metrics import Metrics
 from pacs.ports import Archive, Change
 from pacs.settings import Settings
 from pacs.studies import ChangeFeed, StudyIndex, warm
-from pacs.web import Services, create_app
+from pacs.web.application import create_app
 from pacs.web.server import serve
+from pacs.web.services import Services
 from pacs.work import QueueWorker, Supervisor, WorkCollector, WorkQueue
 
 STOP_SECONDS = 4.5
@@ -27,7 +28,6 @@ class Application:
     """Everything of ours that runs in Orthanc's process.
 
     Making it checks the database and brings its schema up to date, so that a fault there keeps Orthanc from starting.
-
 
     Raises
     ------

@@ -12,7 +12,7 @@ import platform
 import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client import Counter as _Counter
@@ -51,7 +51,7 @@ class _BoundedLabels(MetricWrapperBase):
                 message = f"{self._name} has {len(self._labelnames)} labels, not {len(values)}."
                 raise ValueError(message)
             named = dict(zip(self._labelnames, values, strict=True))
-        return cast("Self", super().labels(**{name: self._admitted(name, str(value)) for name, value in named.items()}))
+        return super().labels(**{name: self._admitted(name, str(value)) for name, value in named.items()})
 
     def _admitted(self, name: str, value: str) -> str:
         if not _PLAIN_VALUE.fullmatch(value):

@@ -1,4 +1,4 @@
-"""How fast the work queue is: `python -m tests.benchmarks.work_queue [sqlite] [postgresql]` (with plugins on the path).
+"""How fast the work queue is: `PYTHONPATH=plugins:tests python tests/benchmarks/work_queue.py [sqlite] [postgresql]`.
 
 Commits are durable (synchronous=FULL, fsync on). Prints items per second, and the processor time that this process
 spends on one: the former suffers when the machine is busy with other things.
@@ -18,10 +18,10 @@ from pathlib import Path
 
 from sqlalchemy import text
 
+from fixtures.postgresql import postgresql_cluster
 from pacs.database import Database
 from pacs.work import NewItem, QueueWorker, WorkQueue
 from pacs.work.queue import utc_now
-from tests.fixtures.postgresql import postgresql_cluster
 
 BACKLOG = 100_000
 MEASURED = 1000

@@ -14,18 +14,35 @@ import pytest
 from fixtures.process_pools import INTERPRETER, MEBIBYTE, WARM, job, make_pool
 from pacs import logs
 from pacs.processes import Job, Limits, ProcessPool
-from pacs.processes.messages import Advanced, Done, Failed, GarbledMessage, Logged, Message, Run, Started, decode, encode
+from pacs.processes.messages import (
+    Advanced,
+    Done,
+    Failed,
+    GarbledMessage,
+    Logged,
+    Message,
+    Run,
+    Started,
+    decode,
+    encode,
+)
 
 
 @pytest.fixture
 def pool(tmp_path: Path) -> Iterator[ProcessPool]:
+    """Run a pool for one test."""
     with make_pool(tmp_path) as pool:
         yield pool
 
 
 @pytest.mark.parametrize(
     "content",
-    [{}, {"number": 1.5, "nothing": None, "list": [1, [2]]}, {"text": 'ñ "quotes" \n line\u2028end'}, {"big": "y" * MEBIBYTE}],
+    [
+        {},
+        {"number": 1.5, "nothing": None, "list": [1, [2]]},
+        {"text": 'ñ "quotes" \n line\u2028end'},
+        {"big": "y" * MEBIBYTE},
+    ],
     ids=["empty", "nested", "odd text", "one MiB"],
 )
 def test_run_gives_the_function_its_arguments_and_its_result_back(pool: ProcessPool, content: dict[str, Any]) -> None:
@@ -38,7 +55,9 @@ def test_run_takes_a_child_that_is_another_process(pool: ProcessPool) -> None:
     assert pool.run(job("process_id")) != os.getpid()
 
 
-@pytest.mark.parametrize("function", ["", "module", "module.function", ":f", "m:f()", "a b:c", "m:f:g", "m-1:f", "../m:f"])
+@pytest.mark.parametrize(
+    "function", ["", "module", "module.function", ":f", "m:f()", "a b:c", "m:f:g", "m-1:f", "../m:f"]
+)
 def test_job_refuses_a_function_that_is_not_importable_by_name(function: str) -> None:
     """Only package.module:function is a function's name."""
     with pytest.raises(ValueError, match=r"package\.module:function"):
@@ -77,7 +96,9 @@ def test_run_ends_the_child_when_the_progress_listener_raises(pool: ProcessPool)
     assert pool.status().busy == 0
 
 
-def test_output_of_the_function_does_not_disturb_the_answer(pool: ProcessPool, caplog: pytest.LogCaptureFixture) -> None:
+def test_output_of_the_function_does_not_disturb_the_answer(
+    pool: ProcessPool, caplog: pytest.LogCaptureFixture
+) -> None:
     """Whatever is printed, by grandchildren too, goes to the debug log and never into the protocol."""
     caplog.set_level(logging.DEBUG, logger="pacs")
     assert pool.run(job("talk")) == "heard"
@@ -93,7 +114,11 @@ def test_log_records_of_the_child_arrive_in_the_parent(pool: ProcessPool, caplog
     with logs.bind(correlation_id="c0ffee"):
         pool.run(job("log_things"))
     missing, wrong = [record for record in caplog.records if record.name == "pacs.child_functions"]
-    assert (missing.levelno, missing.getMessage(), vars(missing)["missing"]) == (logging.WARNING, "slices are missing", "3")
+    assert (missing.levelno, missing.getMessage(), vars(missing)["missing"]) == (
+        logging.WARNING,
+        "slices are missing",
+        "3",
+    )
     assert logs.fields_of(missing)["correlation_id"] == "c0ffee"
     assert wrong.levelno == logging.ERROR
     assert "ValueError: odd spacing" in logs.KeyValueFormatter().format(wrong)
@@ -103,7 +128,7 @@ def test_log_records_of_the_child_arrive_in_the_parent(pool: ProcessPool, caplog
 def test_child_inherits_neither_environment_nor_descriptors_nor_secrets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The environment is a short list of our own, arguments are not in the command line, files of the parent are shut."""
+    """The environment is a short list of our own, arguments stand in no command line, files of the parent are shut."""
     monkeypatch.setenv("PACS_DATABASE_PASSWORD", "hunter2")
     with Path("/dev/null").open() as open_file, make_pool(tmp_path) as pool:
         os.set_inheritable(open_file.fileno(), True)  # noqa: FBT003

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ SMALL = Limits(memory_bytes=200 * MEBIBYTE, answer_bytes=1000, grace_seconds=0.3
 
 @pytest.fixture(params=["cold", "warm"])
 def pool(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ProcessPool]:
+    """Run a pool for one test."""
     with make_pool(tmp_path, policy=WARM if request.param == "warm" else None, limits=SMALL) as pool:
         yield pool
         # The next job never suffers from the one before.
@@ -161,6 +163,15 @@ def test_run_tells_that_the_interpreter_can_not_be_run(tmp_path: Path, executabl
             pool.run(job("echo"))
         assert pool.status().busy == 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_run_tells_that_there_is_no_room_for_temporary_files(tmp_path: Path) -> None:
+    """A full or missing disk is a fault of the start, and the place in the pool is free again."""
+    with make_pool(tmp_path) as pool:
+        shutil.rmtree(tmp_path)
+        with pytest.raises(ProcessStartFailed, match="No such file"):
+            pool.run(job("echo"))
+        assert pool.status().busy == 0
 
 
 def test_run_tells_a_program_that_is_no_child_of_ours_as_a_crash(tmp_path: Path) -> None:

@@ -82,7 +82,9 @@ def test_killing_the_parent_ends_its_children(tmp_path: Path, doing: str) -> Non
 
 def test_ending_the_parent_while_a_child_starts_ends_the_child(tmp_path: Path) -> None:
     """There is no moment in the start of a child in which the end of its parent goes unseen."""
-    script = PARENT.replace("print(pool.run", "pool.run").replace('("process_id")), flush=True)', '("sleep", seconds=60))')
+    script = PARENT.replace("print(pool.run", "pool.run").replace(
+        '("process_id")), flush=True)', '("sleep", seconds=60))'
+    )
     for delay_seconds in (0.0, 0.02, 0.05, 0.1, 0.2):
         parent = subprocess.Popen(
             [sys.executable, "-c", script, str(tmp_path), "idle"],

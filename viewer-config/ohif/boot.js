@@ -26,3 +26,30 @@ window.browserImportFunction = address => import(address);
     // A browser that forbids storage gets OHIF's own choice.
   }
 })();
+
+// OHIF's program reads and writes the language's cookie while it is itself being read. At that moment the browser notes where in the program
+// this happens, and to tell the line it parses all 7 MB a second time, which takes as long as everything else until then. So the cookies are
+// kept in a variable meanwhile; booted.js puts things right.
+window.pacsCookiesToSet = [];
+Object.defineProperty(document, 'cookie', {
+  configurable: true,
+  get: (cookies => () => cookies)(document.cookie),
+  set: cookie => window.pacsCookiesToSet.push(cookie),
+});
+
+// What OHIF will ask for first can be asked for while its program is still being loaded; it then finds the answers in the browser's cache
+// (NGINX lets them be kept for some seconds).
+(async () => {
+  const study = new URLSearchParams(location.search).get('StudyInstanceUIDs')?.split(',')[0];
+  if (!study || !/^[0-9.]+$/.test(study)) {
+    return;
+  }
+  const ask = path => fetch(`/dicom-web/studies/${study}/series${path}`, { headers: { Accept: 'application/dicom+json' } });
+  try {
+    const answer = await ask('');
+    const series = answer.ok ? await answer.json() : [];
+    series.slice(0, 6).forEach(one => ask(`/${one['0020000E'].Value[0]}/metadata`));
+  } catch {
+    // OHIF asks again and tells what is wrong.
+  }
+})();

@@ -9,9 +9,9 @@ import importlib
 
 from pacs.database.base import Base
 
-MODULES_WITH_TABLES = (
+MODULES_WITH_TABLES = [
     "pacs.work.models",
-)
+]
 
 for _module in MODULES_WITH_TABLES:
     importlib.import_module(_module)

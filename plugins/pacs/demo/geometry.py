@@ -49,11 +49,11 @@ class SliceStack:
 
     def add_to(self, dataset: Dataset, index: int) -> None:
         """Write the image plane module of slice `index` into `dataset`."""
-        dataset.PixelSpacing = [self.row_spacing_mm, self.column_spacing_mm]
+        dataset.PixelSpacing = [_decimal(self.row_spacing_mm), _decimal(self.column_spacing_mm)]
         dataset.ImageOrientationPatient = list(self.orientation())
         dataset.ImagePositionPatient = list(self.position(index))
-        dataset.SliceThickness = self.slice_thickness_mm
-        dataset.SpacingBetweenSlices = self.slice_spacing_mm
+        dataset.SliceThickness = _decimal(self.slice_thickness_mm)
+        dataset.SpacingBetweenSlices = _decimal(self.slice_spacing_mm)
         normal = rotation_matrix((self.tilt_degrees, 0, 0))[:, 2]
         dataset.SliceLocation = _decimal(float(np.dot(normal, self.position(index))))
 

@@ -64,7 +64,7 @@ def mr_image(
 ) -> Dataset:
     """Make slice `index` (counted from 0) of an MR series (DICOM PS3.3 A.4), shape (rows, columns), 12 bit."""
     dataset = _slice(series, MRImageStorage, stack, index)
-    dataset.ImageType = ["ORIGINAL", "PRIMARY", "M_SE"]
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "OTHER"]
     dataset.ScanningSequence = sequence.scanning_sequence
     dataset.SequenceVariant = "SK"
     dataset.ScanOptions = ""
@@ -188,6 +188,8 @@ def capture(
     dataset.ImageType = ["DERIVED", "SECONDARY"]
     dataset.ConversionType = "SYN"
     dataset.PatientOrientation = ""
+    if not series.body_part:
+        dataset.Laterality = ""  # type 2C: unknown, as the body part is
     if color:
         set_color(dataset, pixels.astype(np.uint8), photometric=photometric)
     elif palette is not None:

@@ -221,8 +221,8 @@ class Wavy:
         pace = np.float32(2 * np.pi / self.wavelength_mm)
         shift = np.float32(self.phase)
         wave = np.sin(x * pace + shift) + np.sin(y * pace * np.float32(1.3) + z * pace * np.float32(0.7) + 2 * shift)
-        moved: Array = self.solid.distance(x, y, z) + wave * np.float32(self.height_mm / 2)
-        return moved
+        moved = self.solid.distance(x, y, z) + wave * np.float32(self.height_mm / 2)
+        return moved.astype(np.float32, copy=False)
 
 
 def rotation_matrix(turn: Point) -> NDArray[np.float64]:

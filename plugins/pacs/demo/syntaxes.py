@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from copy import copy
+from copy import copy, deepcopy
 from io import BytesIO
 from pathlib import Path
 
@@ -100,6 +100,7 @@ def _in_native(dataset: Dataset, syntax: UID) -> Dataset:
 def _copied(dataset: Dataset, syntax: UID) -> Dataset:
     result = Dataset()
     result.update({element.tag: copy(element) for element in dataset})
-    result.file_meta = copy(dataset.file_meta)
+    # A shallow copy would share its elements with the original.
+    result.file_meta = deepcopy(dataset.file_meta)
     result.file_meta.TransferSyntaxUID = syntax
     return result

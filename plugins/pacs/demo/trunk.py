@@ -14,7 +14,7 @@ from pacs.demo.solids import Common, Ellipsoid, Formula
 from pacs.demo.trunk_bones import bones
 from pacs.demo.trunk_frame import ABDOMEN_SIDE, CAVITY, MUSCLE, SKIN, spine_y
 from pacs.demo.trunk_organs import FAT_HU, abdomen, bowel, heart, lungs
-from pacs.demo.trunk_vessels import airways, great_vessels, pulmonary_arteries
+from pacs.demo.trunk_vessels import airways, great_vessels, mesentery, pulmonary_arteries
 from pacs.demo.tubes import mirrored, tube, tube_strokes
 
 MUSCLE_HU = 58
@@ -53,6 +53,7 @@ def _everything(*, table: bool) -> Iterator[Stroke]:
     yield from heart()
     yield from _back_muscles()
     yield from abdomen()
+    yield from mesentery()
     yield from bowel()
     yield from great_vessels()
     yield from airways()

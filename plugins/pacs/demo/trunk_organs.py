@@ -121,8 +121,8 @@ def _kidney(kidney: Wavy, middle: Point) -> Iterator[Stroke]:
     yield Stroke.of(Ellipsoid(hilum, (13, 9, 28), (0, 0, -toward_spine * 22)), Layer(FAT_HU))
     pelvis = (middle[0] + toward_spine * 12, middle[1] - 5, middle[2] - 4)
     yield Stroke.of(Ellipsoid(pelvis, (9, 4.5, 15)), Layer(30))
-    aside = -36 * toward_spine
-    ureter = tube((pelvis, (aside, 22, 100), (aside, 26, 40), (aside, 34, -40)), 2.0)
+    beside_spine = -36 * toward_spine
+    ureter = tube((pelvis, (beside_spine, 22, 100), (beside_spine, 26, 40), (beside_spine, 34, -40)), 2.0)
     yield from tube_strokes(ureter, Layer(40))
 
 

@@ -81,17 +81,15 @@ def great_vessels() -> Iterator[Stroke]:
     splenic = tube(((-4, -19, 188), (28, -6, 204), (62, 18, 212), (94, 38, 224)), (4.6, 4.6, 4.2, 3.6))
     for vein in (portal, splenic):
         yield from tube_strokes(vein, Layer(PORTAL_HU))
-    yield from tube_strokes(_mesenteric_tree(), Layer(ARTERIAL_HU - 120))
     # All walls before all lumens: branches must open into their trunk.
     every_artery = tuple(chain.from_iterable(arteries()))
     yield from tube_strokes(every_artery, Layer(VESSEL_WALL_HU), Layer(ARTERIAL_HU, 0.8))
 
 
-@functools.cache
-def _mesenteric_tree() -> Tube:
-    """Grow the vessels of the mesentery: they fan out to the loops of the bowel."""
+def mesentery() -> Iterator[Stroke]:
+    """Yield the vessels of the mesentery: they fan out to the loops of the bowel."""
     fan = places_inside(Ellipsoid((0, -30, 62), (82, 26, 62)), count=70, seed=3, margin_mm=2)
-    return vessel_tree((1, -24, 150), fan, 0.75)
+    yield from tube_strokes(vessel_tree((1, -24, 150), fan, 0.75), Layer(ARTERIAL_HU - 120))
 
 
 def pulmonary_arteries() -> Iterator[Stroke]:

@@ -134,12 +134,14 @@ class _Scanner:
         outflow = outflow * _ramp(self._depth, 5.4, 3) * (self._depth < _VALVE_DEPTH_CM)
         grain = np.float32(0.85) + np.float32(0.1) * self._speckle[2]
         velocity = jet * np.float32(beat.opening) - outflow * np.float32(0.9 * beat.squeeze)
-        return (velocity * inside * (blood > _MOSTLY) * grain).astype(np.float32)
+        flow: Array = (velocity * inside * (blood > _MOSTLY) * grain).astype(np.float32)
+        return flow
 
 
 def _ramp(depth: Array, start_cm: float, length_cm: float) -> Array:
     """Return 0 up to `start_cm`, then rising to 1 over `length_cm`."""
-    return np.clip((depth - np.float32(start_cm)) / np.float32(length_cm), 0, 1)
+    ramp: Array = np.clip((depth - np.float32(start_cm)) / np.float32(length_cm), 0, 1)
+    return ramp
 
 
 def _ellipse(x: Array, depth: Array, center: tuple[float, float], radii: tuple[float, float]) -> Array:

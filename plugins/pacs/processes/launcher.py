@@ -20,7 +20,7 @@ from pacs.processes.child import Setup
 from pacs.processes.errors import ProcessStartFailed
 from pacs.processes.job import Limits
 from pacs.processes.members import MARK_VARIABLE, Membership
-from pacs.processes.scratch import remove_tree
+from pacs.processes.scratch import Scratch, remove_tree
 
 _REAP_SECONDS = 2.0
 # How numeric libraries are told how many threads to start.
@@ -145,22 +145,22 @@ class Child:
                 os.killpg(self.pid, number)
 
 
-def start_child(interpreter: Interpreter, limits: Limits, preload: Sequence[str], folder: Path) -> Child:
-    """Start a child that waits for jobs; `folder` becomes its own.
+def start_child(interpreter: Interpreter, limits: Limits, preload: Sequence[str], scratch: Scratch) -> Child:
+    """Start a child that waits for jobs, with a folder of its own in `scratch`.
 
     No `preexec_fn`: between fork and exec of a process with many threads nothing of Python may run. The child
     confines itself, see `pacs.processes.confinement`.
 
     Raises
     ------
-    ProcessStartFailed : the interpreter can't be run. `folder` is removed.
+    ProcessStartFailed : the interpreter can't be run, or the machine has no room for one more process.
     """
     try:
-        return _start(interpreter, limits, preload, folder)
+        return _start(interpreter, limits, preload, scratch.new_folder())
     except OSError as fault:
         raise ProcessStartFailed(
             f"A child process with {interpreter.executable} can't be started: {fault.strerror}.",
-            remedy="Check that the virtual environment is there and how many processes and files the service may have.",
+            remedy="Check that the virtual environment is there, and the room on disk and the limits of the service.",
         ) from fault
 
 
@@ -185,8 +185,8 @@ def _start(interpreter: Interpreter, limits: Limits, preload: Sequence[str], fol
             env={**interpreter.variables(folder, limits.cpu_threads), MARK_VARIABLE: mark},
             start_new_session=True,
         )
-        ours.setblocking(False)
-        os.set_blocking(output, False)  # noqa: FBT003 - takes it by position only
+        ours.setblocking(False)  # noqa: FBT003 - takes it by position only
+        os.set_blocking(output, False)
         child = Child(process, mark, Wires(ours, output, lifeline), folder)
         on_failure.pop_all()
         return child

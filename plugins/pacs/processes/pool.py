@@ -169,7 +169,7 @@ class ProcessPool:
                 return self._converse(child, job, on_progress, cancellation)
             except NeverStarted:
                 _log.info("A warm child had ended by itself, a fresh one takes its job", extra={"child_pid": child.pid})
-        fresh = start_child(self._interpreter, self.limits, self.policy.preload, self._scratch.new_folder())
+        fresh = start_child(self._interpreter, self.limits, self.policy.preload, self._scratch)
         return self._converse(fresh, job, on_progress, cancellation)
 
     def _converse(

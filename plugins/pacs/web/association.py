@@ -1,4 +1,4 @@
-"""Why a DICOM association failed, told from the words that Orthanc and DCMTK use, or seen by knocking at the port."""
+"""Why a DICOM association failed: told from the words that Orthanc and DCMTK use, or found out from here."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ import time
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pynetdicom import AE
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+
 from pacs.errors import ArchiveError
 from pacs.ports import Archive
 from pacs.web.modalities import RemoteModality
 
-_KNOCK_SECONDS = 3.0
+KNOCK_SECONDS = 3.0
+
 
 
 class AssociationFault(StrEnum):
@@ -43,6 +47,15 @@ _PATTERNS: tuple[tuple[str, AssociationFault], ...] = (
 )
 
 
+# What Orthanc's words leave open.
+_VAGUE = frozenset({AssociationFault.OTHER, AssociationFault.ASSOCIATION_REJECTED})
+# Source and reason of an A-ASSOCIATE-RJ (DICOM PS3.8 table 9-21).
+_REJECTIONS = {
+    (1, 3): AssociationFault.CALLING_AE_REJECTED,
+    (1, 7): AssociationFault.CALLED_AE_REJECTED,
+}
+
+
 @dataclass(frozen=True)
 class EchoOutcome:
     """How a C-ECHO ended.
@@ -68,21 +81,34 @@ def classify(words: str) -> AssociationFault:
 
 
 def echo(archive: Archive, modality: RemoteModality, timeout_seconds: int) -> EchoOutcome:
-    """Have Orthanc send a C-ECHO (DICOM PS3.4 Annex A) and tell how it went."""
+    """Have Orthanc send a C-ECHO (DICOM PS3.4 Annex A) and tell how it went.
+
+    Within Orthanc's own process its words about a failure don't reach us; then the way is looked at from here.
+    """
     start = time.monotonic()
     try:
         archive.post_json(f"/modalities/{modality.name}/echo", {"Timeout": timeout_seconds, "CheckFind": False})
     except ArchiveError as error:
         seconds = time.monotonic() - start
         fault = classify(str(error))
-        return EchoOutcome(modality, knock(modality) if fault is AssociationFault.OTHER else fault, seconds, str(error))
+        if fault in _VAGUE:
+            fault = examine(modality, modality.local_ae_title or archive.get_json("/system")["DicomAet"])
+        return EchoOutcome(modality, fault, seconds, str(error))
     return EchoOutcome(modality, None, time.monotonic() - start)
 
 
-def knock(modality: RemoteModality) -> AssociationFault:
-    """Open a TCP connection and tell what hinders it; OTHER when the port answers and the fault lies further up."""
+def examine(modality: RemoteModality, own_ae_title: str) -> AssociationFault:
+    """Tell what hinders an association, by opening a connection and then asking for one (DICOM PS3.8 section 9.3)."""
+    fault = _knock(modality)
+    if fault is AssociationFault.OTHER and not modality.use_dicom_tls:
+        return _ask_for_association(modality, own_ae_title)
+    return fault
+
+
+def _knock(modality: RemoteModality) -> AssociationFault:
+    """Open a TCP connection; OTHER when the port answers and the fault lies further up."""
     try:
-        socket.create_connection((modality.host, modality.port), timeout=_KNOCK_SECONDS).close()
+        socket.create_connection((modality.host, modality.port), timeout=KNOCK_SECONDS).close()
     except socket.gaierror:
         return AssociationFault.UNKNOWN_HOST
     except ConnectionRefusedError:
@@ -92,3 +118,19 @@ def knock(modality: RemoteModality) -> AssociationFault:
     except OSError:
         return AssociationFault.UNREACHABLE
     return AssociationFault.OTHER
+
+
+def _ask_for_association(modality: RemoteModality, own_ae_title: str) -> AssociationFault:
+    entity = AE(ae_title=own_ae_title)
+    entity.add_requested_context(Verification)
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = KNOCK_SECONDS
+    start = time.monotonic()
+    association = entity.associate(modality.host, modality.port, ae_title=modality.ae_title)
+    if association.is_established:
+        association.release()
+        return AssociationFault.OTHER
+    refusal = association.acceptor.primitive
+    if association.is_rejected and refusal is not None:
+        return _REJECTIONS.get((refusal.result_source, refusal.diagnostic), AssociationFault.ASSOCIATION_REJECTED)
+    waited = time.monotonic() - start >= KNOCK_SECONDS
+    return AssociationFault.NO_ANSWER if waited else AssociationFault.CLOSED

@@ -13,7 +13,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
-from pacs.web.language import FOLDER, LOCALES
+from pacs.web.language import FOLDER, LOCALES, NAMES
 
 _SOURCE = Path(__file__).parent
 _KEYWORDS: dict[str, tuple[int, ...] | None] = {"_": None, "gettext": None, "ngettext": (1, 2), "N_": None}
@@ -39,12 +39,14 @@ def catalog_path(code: str) -> Path:
 def update(code: str) -> int:
     """Bring one catalog up to date and return how many texts it still lacks."""
     path, template = catalog_path(code), extract()
-    catalog = read_po(BytesIO(path.read_bytes()), locale=code) if path.is_file() else Catalog(locale=code)
-    catalog.update(template, no_fuzzy_matching=True)
-    catalog.obsolete.clear()
-    catalog.fuzzy = False
+    old = read_po(BytesIO(path.read_bytes()), locale=code) if path.is_file() else Catalog(locale=code)
+    catalog = Catalog(locale=code, project="PACS Cloud", header_comment=f"# PACS Cloud: the pages in {NAMES[code]}.", fuzzy=False)
+    for message in template:
+        if message.id:
+            known = old.get(message.id)
+            catalog.add(message.id, known.string if known else "", message.locations)
     written = BytesIO()
-    write_po(written, catalog, width=120, sort_output=True, include_lineno=False, omit_header=False)
+    write_po(written, catalog, width=120, sort_output=True, include_lineno=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(written.getvalue())
     return sum(1 for message in catalog if message.id and not _is_translated(message.string))

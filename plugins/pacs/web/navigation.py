@@ -18,12 +18,14 @@ class NavigationEntry:
     endpoint : Flask endpoint of the page.
     order : place in the list, smaller first.
     icon : name of a symbol in static/icons.svg.
+    covers : further blueprints whose pages belong under this entry.
     """
 
     title: str
     endpoint: str
     order: int
     icon: str
+    covers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,6 @@ def install(app: Flask, modules: Sequence[PageModule]) -> None:
         app.register_blueprint(module.blueprint)
 
     def is_current(entry: NavigationEntry) -> bool:
-        return request.blueprint == entry.endpoint.partition(".")[0]
+        return request.blueprint in (entry.endpoint.partition(".")[0], *entry.covers)
 
     app.jinja_env.globals |= {"navigation": entries, "is_current": is_current}

@@ -27,7 +27,7 @@ class WebSettings(BaseModel):
     refresh_seconds: int = Field(default=5, ge=1, le=300, description="How often the System page renews itself.")
     upload_parallel: int = Field(default=4, ge=1, le=8, description="Files that a browser sends at the same time.")
     upload_largest_file_bytes: int = Field(
-        default=4 * 1024**3, ge=1024**2, description="Larger files (in a ZIP: larger entries) are refused by the page."
+        default=4 * 1000**3, ge=1000**2, description="Larger files (in a ZIP: larger entries) are refused by the page."
     )
     ohif_path: UrlPath = Field(default="/ohif/viewer", description="Where OHIF opens a study.")
     orthanc_viewer_path: UrlPath = Field(

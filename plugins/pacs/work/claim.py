@@ -6,11 +6,11 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import RowMapping
+from sqlalchemy import Connection, RowMapping
 from sqlalchemy.orm import Session
 
 from pacs.work import settling
-from pacs.work.commits import on_commit
+from pacs.work.commits import joined
 from pacs.work.items import WorkItem
 from pacs.work.settling import Outcome, Ticket
 from pacs.work.signals import LeaseLost
@@ -60,15 +60,15 @@ class Claim:
 
     def report_progress(self, progress: Mapping[str, Any]) -> None:
         """Store how far the work is (a JSON object); a next try of the item finds it in `item.progress`."""
-        with self._queue.database.session(write=True) as session:
-            is_cancelled = settling.store_progress(session, self._queue.rules, self.ticket, progress)
+        with self._queue.database.transaction() as connection:
+            is_cancelled = settling.store_progress(connection, self._queue.rules, self.ticket, progress)
         if is_cancelled:
             self.request_stop()
 
     def renew(self) -> None:
         """Lengthen the lease by a whole one from now; learn of a cancellation."""
-        with self._queue.database.session(write=True) as session:
-            is_cancelled = settling.renew(session, self._queue.rules, self.ticket, self._queue.clock())
+        with self._queue.database.transaction() as connection:
+            is_cancelled = settling.renew(connection, self._queue.rules, self.ticket, self._queue.clock())
         if is_cancelled:
             self.request_stop()
 
@@ -80,7 +80,7 @@ class Claim:
         result : a JSON object kept with the item.
         """
 
-        def settle(current: Session) -> Outcome:
+        def settle(current: Connection) -> Outcome:
             settling.complete(current, self._queue.rules, self.ticket, result, self._queue.clock())
             return Outcome.DONE
 
@@ -89,52 +89,48 @@ class Claim:
     def retry(self, reason: str, *, after_seconds: float | None = None) -> Outcome:
         """Let the item wait for its next try, or give it up, as the queue's policy says; tell which."""
 
-        def settle(session: Session, row: RowMapping) -> Outcome:
-            return settling.fail(session, self._queue.rules, row, reason, after_seconds, self._queue.clock())
+        def settle(connection: Connection, row: RowMapping) -> Outcome:
+            return settling.fail(
+                connection, self._queue.rules, row, reason, self._queue.clock(), after_seconds=after_seconds
+            )
 
         return self._settle_row(settle)
 
     def reject(self, reason: str) -> Outcome:
         """Make the item a dead letter."""
 
-        def settle(session: Session, row: RowMapping) -> Outcome:
-            return settling.reject(session, self._queue.rules, row, reason, self._queue.clock())
+        def settle(connection: Connection, row: RowMapping) -> Outcome:
+            return settling.reject(connection, self._queue.rules, row, reason, self._queue.clock())
 
         return self._settle_row(settle)
 
     def give_back(self) -> Outcome:
         """Let the item wait again at once; this try is not counted."""
 
-        def settle(session: Session, row: RowMapping) -> Outcome:
-            return settling.give_back(session, row, self._queue.clock())
+        def settle(connection: Connection, row: RowMapping) -> Outcome:
+            return settling.give_back(connection, row, self._queue.clock())
 
         return self._settle_row(settle)
 
-    def _settle_row(self, settle: Callable[[Session, RowMapping], Outcome]) -> Outcome:
-        def locked(session: Session) -> Outcome:
-            return settle(session, settling.lock(session, self._queue.rules, self.ticket))
+    def _settle_row(self, settle: Callable[[Connection, RowMapping], Outcome]) -> Outcome:
+        def locked(connection: Connection) -> Outcome:
+            return settle(connection, settling.lock(connection, self._queue.rules, self.ticket))
 
         return self._settle(locked, None)
 
-    def _settle(self, settle: Callable[[Session], Outcome], session: Session | None) -> Outcome:
+    def _settle(self, settle: Callable[[Connection], Outcome], session: Session | None) -> Outcome:
         try:
-            if session is not None:
-                return self._settle_in(session, settle)
-            with self._queue.database.session(write=True) as own:
-                return self._settle_in(own, settle)
+            with joined(self._queue.database, session) as transaction:
+                outcome = settle(transaction.connection)
+                transaction.after_commit(("settle", id(self)), lambda: self._committed(outcome))
         except LeaseLost:
             self._queue.note(self.item.id, Outcome.LEASE_LOST)
             raise
-
-    def _settle_in(self, session: Session, settle: Callable[[Session], Outcome]) -> Outcome:
-        outcome = settle(session)
-
-        def committed() -> None:
-            self._settled = True
-            self._queue.note(self.item.id, outcome)
-            if self.item.key is not None:
-                # The next item of the key may be claimable now.
-                self._queue.bell.ring()
-
-        on_commit(session, ("pacs.work.settle", id(self)), committed)
         return outcome
+
+    def _committed(self, outcome: Outcome) -> None:
+        self._settled = True
+        self._queue.note(self.item.id, outcome)
+        if self.item.key is not None:
+            # The next item of the key may be claimable now.
+            self._queue.bell.ring()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import RowMapping, and_, bindparam, exists, func, not_, or_, select, text, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, RowMapping, and_, bindparam, exists, func, not_, or_, select, text, update
 
 from pacs.database.types import UtcDateTime
 from pacs.work.items import WorkItem
@@ -71,9 +70,7 @@ _due = (
     .cte("due")
 )
 _PROMOTE = update(items).where(items.c.id == _due.c.id).values(state=WorkState.RECEIVED.value).returning(items.c.id)
-_lease_is_over = or_(
-    items.c.lease_until < NOW, items.c.lease_until > bindparam("implausible", type_=UtcDateTime())
-)
+_lease_is_over = or_(items.c.lease_until < NOW, items.c.lease_until > bindparam("implausible", type_=UtcDateTime()))
 _EXPIRED = (
     select(*items.c)
     .where(QUEUE, IS_WORKING, _lease_is_over)
@@ -93,7 +90,7 @@ _BODIES = select(bodies.c.work_item_id, bodies.c.body).where(
 )
 
 
-def claim(session: Session, rules: QueueRules, most: int, now: datetime) -> list[tuple[WorkItem, int]]:
+def claim(connection: Connection, rules: QueueRules, most: int, now: datetime) -> list[tuple[WorkItem, int]]:
     """Claim up to `most` items: highest priority first, then oldest; never two of a key.
 
     Returns
@@ -111,37 +108,37 @@ def claim(session: Session, rules: QueueRules, most: int, now: datetime) -> list
         "lease_end": now + rules.lease,
         "now": now,
     }
-    rows = session.execute(_CLAIM, parameters).mappings().all()
+    rows = connection.execute(_CLAIM, parameters).mappings().all()
     with_body = [row["id"] for row in rows if row["body_bytes"] is not None]
     found: dict[int, bytes] = {}
     if with_body:
-        found = {row.work_item_id: row.body for row in session.execute(_BODIES, {"item_ids": with_body})}
+        found = {row.work_item_id: row.body for row in connection.execute(_BODIES, {"item_ids": with_body})}
     ordered = sorted(rows, key=lambda row: (row["precedence"], row["id"]))
     return [(WorkItem.from_row(row, found.get(row["id"])), row["claims"]) for row in ordered]
 
 
-def promote_due(session: Session, rules: QueueRules, now: datetime) -> int:
+def promote_due(connection: Connection, rules: QueueRules, now: datetime) -> int:
     """Make waiting items claimable whose time has come, and return how many."""
-    return len(session.execute(_PROMOTE, {"queue_name": rules.name, "now": now}).all())
+    return len(connection.execute(_PROMOTE, {"queue_name": rules.name, "now": now}).all())
 
 
-def lock_expired(session: Session, rules: QueueRules, now: datetime) -> list[RowMapping]:
+def lock_expired(connection: Connection, rules: QueueRules, now: datetime) -> list[RowMapping]:
     """Return, locked, the rows in work whose worker let the lease run out: it died, hangs, or lost the database."""
     parameters = {"queue_name": rules.name, "now": now, "implausible": _implausible(rules, now)}
-    return list(session.execute(_EXPIRED, parameters).mappings())
+    return list(connection.execute(_EXPIRED, parameters).mappings())
 
 
-def has_something(session: Session, rules: QueueRules, now: datetime) -> bool:
+def has_something(connection: Connection, rules: QueueRules, now: datetime) -> bool:
     """Tell, without any lock, whether a claim could find something now."""
     parameters = {"queue_name": rules.name, "now": now, "implausible": _implausible(rules, now)}
-    return bool(session.execute(_SOMETHING, parameters).scalar())
+    return bool(connection.execute(_SOMETHING, parameters).scalar())
 
 
 def _implausible(rules: QueueRules, now: datetime) -> datetime:
     return now + timedelta(seconds=rules.lease_seconds * _IMPLAUSIBLE_LEASES)
 
 
-def next_due(session: Session, rules: QueueRules) -> datetime | None:
+def next_due(connection: Connection, rules: QueueRules) -> datetime | None:
     """Return when the next waiting item's time comes, None when none waits."""
     statement = select(func.min(items.c.next_try_at)).where(QUEUE, IS_WAITING)
-    return session.execute(statement, {"queue_name": rules.name}).scalar()
+    return connection.execute(statement, {"queue_name": rules.name}).scalar()

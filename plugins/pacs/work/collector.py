@@ -57,12 +57,12 @@ class WorkCollector(Collector):
 
     def _from_database(self) -> list[Metric]:
         items, oldest = _items(), _oldest()
-        with self._database.session() as session:
-            counts = count_all_items(session)
+        with self._database.transaction(write=False) as connection:
+            counts = count_all_items(connection)
             for name in sorted(counts.keys() | {queue.name for queue in self._queues}):
                 for state, count in counts.get(name, dict.fromkeys(WorkState, 0)).items():
                     items.add_metric([name, state.value], count)
-                oldest.add_metric([name], oldest_waiting_seconds(session, name, datetime.now(UTC)))
+                oldest.add_metric([name], oldest_waiting_seconds(connection, name, datetime.now(UTC)))
         return [items, oldest]
 
 

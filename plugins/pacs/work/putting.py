@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, text
+from sqlalchemy import Connection, bindparam, insert, select, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
 
 from pacs.errors import DatabaseError
 from pacs.work.items import NewItem, PutResult
@@ -45,7 +44,7 @@ _HELD_POSTGRESQL = text(
 _MOST_TRIES = 3
 
 
-def put(session: Session, rules: QueueRules, new_items: Sequence[NewItem], now: datetime) -> list[PutResult]:
+def put(connection: Connection, rules: QueueRules, new_items: Sequence[NewItem], now: datetime) -> list[PutResult]:
     """Insert `new_items` in their order and return, in the same order, which item stands for each.
 
     Raises
@@ -54,31 +53,31 @@ def put(session: Session, rules: QueueRules, new_items: Sequence[NewItem], now: 
     """
     if not new_items:
         return []
-    ids = _next_ids(session, len(new_items))
-    held = _held_keys(session, rules, {item.key for item in new_items if item.key is not None})
+    ids = _next_ids(connection, len(new_items))
+    held = _held_keys(connection, rules, {item.key for item in new_items if item.key is not None})
     records = [_record(rules, item, item_id, held, now) for item, item_id in zip(new_items, ids, strict=True)]
-    results = _insert(session, rules, records)
-    _insert_bodies(session, new_items, results)
+    results = _insert(connection, rules, records)
+    _insert_bodies(connection, new_items, results)
     # An item may have been held back by one that turned out to be a duplicate.
     for key in {item.key for item, result in zip(new_items, results, strict=True) if item.key and not result.is_new}:
-        unblock_next(session, rules.name, key, now)
+        unblock_next(connection, rules.name, key, now)
     return results
 
 
-def _next_ids(session: Session, count: int) -> list[int]:
+def _next_ids(connection: Connection, count: int) -> list[int]:
     """Reserve `count` identifiers: known beforehand, the order of a batch is certain and its insert is one round."""
-    if is_sqlite(session):
-        last = session.execute(_LAST_ID_SQLITE).scalar() or 0
+    if is_sqlite(connection):
+        last = connection.execute(_LAST_ID_SQLITE).scalar() or 0
         return list(range(last + 1, last + 1 + count))
-    return sorted(session.execute(_IDS_POSTGRESQL, {"count": count}).scalars())
+    return sorted(connection.execute(_IDS_POSTGRESQL, {"count": count}).scalars())
 
 
-def _held_keys(session: Session, rules: QueueRules, keys: set[str]) -> set[str]:
+def _held_keys(connection: Connection, rules: QueueRules, keys: set[str]) -> set[str]:
     """Return those of `keys` that an unfinished item holds."""
     if not keys:
         return set()
-    statement = _HELD_SQLITE if is_sqlite(session) else _HELD_POSTGRESQL
-    return set(session.execute(statement, {"queue_name": rules.name, "ordering_keys": sorted(keys)}).scalars())
+    statement = _HELD_SQLITE if is_sqlite(connection) else _HELD_POSTGRESQL
+    return set(connection.execute(statement, {"queue_name": rules.name, "ordering_keys": sorted(keys)}).scalars())
 
 
 def _record(rules: QueueRules, item: NewItem, item_id: int, held: set[str], now: datetime) -> dict[str, Any]:
@@ -107,23 +106,25 @@ def _record(rules: QueueRules, item: NewItem, item_id: int, held: set[str], now:
     }
 
 
-def _insert(session: Session, rules: QueueRules, records: list[dict[str, Any]]) -> list[PutResult]:
-    statement = _INSERT_SQLITE if is_sqlite(session) else _INSERT_POSTGRESQL
+def _insert(connection: Connection, rules: QueueRules, records: list[dict[str, Any]]) -> list[PutResult]:
+    statement = _INSERT_SQLITE if is_sqlite(connection) else _INSERT_POSTGRESQL
     missing = records
     for _ in range(_MOST_TRIES):
-        session.execute(statement, missing)
-        existing = _ids_by_dedupe(session, rules, (record["dedupe_key"] for record in records))
+        connection.execute(statement, missing)
+        existing = _ids_by_dedupe(connection, rules, (record["dedupe_key"] for record in records))
         missing = [record for record in records if record["dedupe_key"] not in existing | {None: 0}]
         if not missing:
             return [_result(record, existing) for record in records]
-    raise DatabaseError(f"An item of queue {rules.name} could not be put: its double came and went.", remedy="Again.")
+    raise DatabaseError(f"An item of queue {rules.name} could not be put: its double came and went.")
 
 
-def _ids_by_dedupe(session: Session, rules: QueueRules, dedupe_keys: Iterable[str | None]) -> dict[str | None, int]:
+def _ids_by_dedupe(
+    connection: Connection, rules: QueueRules, dedupe_keys: Iterable[str | None]
+) -> dict[str | None, int]:
     wanted = sorted({key for key in dedupe_keys if key is not None})
     if not wanted:
         return {}
-    rows = session.execute(_BY_DEDUPE, {"queue_name": rules.name, "dedupe_keys": wanted})
+    rows = connection.execute(_BY_DEDUPE, {"queue_name": rules.name, "dedupe_keys": wanted})
     return {row.dedupe_key: row.id for row in rows}
 
 
@@ -132,11 +133,11 @@ def _result(record: dict[str, Any], existing: dict[str | None, int]) -> PutResul
     return PutResult(item_id, is_new=item_id == record["id"])
 
 
-def _insert_bodies(session: Session, new_items: Sequence[NewItem], results: Sequence[PutResult]) -> None:
+def _insert_bodies(connection: Connection, new_items: Sequence[NewItem], results: Sequence[PutResult]) -> None:
     bodies = [
         {"work_item_id": result.item_id, "body": item.body}
         for item, result in zip(new_items, results, strict=True)
         if result.is_new and item.body is not None
     ]
     if bodies:
-        session.execute(insert(WorkItemBody), bodies)
+        connection.execute(insert(WorkItemBody), bodies)

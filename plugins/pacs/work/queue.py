@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -16,7 +16,7 @@ from pacs.database import Database
 from pacs.work import claiming, putting, review, settling, statistics
 from pacs.work.bell import Bell
 from pacs.work.claim import Claim
-from pacs.work.commits import on_commit
+from pacs.work.commits import joined
 from pacs.work.items import JsonObject, NewItem, PutResult, WorkItem
 from pacs.work.retry import RetryPolicy
 from pacs.work.rules import DEFAULT_LEASE_SECONDS, QueueRules
@@ -24,7 +24,7 @@ from pacs.work.settling import Outcome
 from pacs.work.states import WorkState
 
 type Clock = Callable[[], datetime]
-_UPKEEP_SECONDS = 0.25
+_PROMOTE_EVERY = timedelta(seconds=0.25)
 _MOST_CLAIM_TRIES = 5
 
 
@@ -77,7 +77,7 @@ class WorkQueue:
         self._on_event = on_event
         self._outcomes: Counter[Outcome] = Counter()
         self._outcomes_lock = threading.Lock()
-        self._upkeep_after = datetime.min.replace(tzinfo=UTC)
+        self._promote_after = datetime.min.replace(tzinfo=UTC)
 
     @property
     def name(self) -> str:
@@ -108,16 +108,14 @@ class WorkQueue:
         InvalidInput : what can't be stored.
         DatabaseError : the database can't be used; nothing was put.
         """
-        item = NewItem(
-            payload=payload, body=body, key=key, dedupe=dedupe, priority=priority, not_before=not_before
-        )
+        item = NewItem(payload=payload, body=body, key=key, dedupe=dedupe, priority=priority, not_before=not_before)
         return self.put_many([item], session=session)[0].item_id
 
     def put_many(self, new_items: Sequence[NewItem], *, session: Session | None = None) -> list[PutResult]:
         """Put all of `new_items` in one transaction, in their order; results in the same order. Raises as `put`."""
-        with self._joined(session) as current:
-            results = putting.put(current, self.rules, new_items, self.clock())
-            self._ring_after_commit(current)
+        with joined(self.database, session) as transaction:
+            results = putting.put(transaction.connection, self.rules, new_items, self.clock())
+            transaction.after_commit(("ring", id(self)), self.bell.ring)
         return results
 
     # -- working ---------------------------------------------------------------------------------------------------
@@ -133,32 +131,30 @@ class WorkQueue:
         return []
 
     def _claim(self, most: int) -> list[Claim]:
-        with self.database.session(write=True) as session:
+        with self.database.transaction() as connection:
             now = self.clock()
-            if now >= self._upkeep_after:
-                self._keep_up(session, now)
-            found = claiming.claim(session, self.rules, most, now)
-            if not found and claiming.promote_due(session, self.rules, now):
-                found = claiming.claim(session, self.rules, most, now)
+            # Also when the clock was set back: then "after" lies far ahead.
+            if not timedelta() < self._promote_after - now <= _PROMOTE_EVERY:
+                claiming.promote_due(connection, self.rules, now)
+                self._promote_after = now + _PROMOTE_EVERY
+            found = claiming.claim(connection, self.rules, most, now)
+            if not found and claiming.promote_due(connection, self.rules, now):
+                found = claiming.claim(connection, self.rules, most, now)
         return [Claim(self, item, token) for item, token in found]
-
-    def _keep_up(self, session: Session, now: datetime) -> None:
-        claiming.promote_due(session, self.rules, now)
-        self._upkeep_after = now + timedelta(seconds=min(_UPKEEP_SECONDS, self.rules.lease_seconds / 4))
 
     def has_something(self) -> bool:
         """Tell whether a claim could find something now: a cheap look without any lock."""
-        with self.database.session() as session:
-            return claiming.has_something(session, self.rules, self.clock())
+        with self.database.transaction(write=False) as connection:
+            return claiming.has_something(connection, self.rules, self.clock())
 
     def recover_expired(self) -> int:
         """Let items whose worker vanished be tried again (or given up, as any failed try), and return how many."""
-        with self.database.session(write=True) as session:
+        with self.database.transaction() as connection:
             now = self.clock()
-            rows = claiming.lock_expired(session, self.rules, now)
+            rows = claiming.lock_expired(connection, self.rules, now)
             for row in rows:
                 reason = f"The worker {row['claimed_by']} vanished while working on it."
-                settling.fail(session, self.rules, row, reason, 0.0, now)
+                settling.fail(connection, self.rules, row, reason, now, after_seconds=0.0)
         for row in rows:
             self.note(row["id"], Outcome.EXPIRED)
         if rows:
@@ -169,13 +165,13 @@ class WorkQueue:
 
     def get(self, item_id: int) -> WorkItem:
         """Return an item with its body. Raises NotFound."""
-        with self.database.session() as session:
-            return review.get(session, self.rules, item_id)
+        with self.database.transaction(write=False) as connection:
+            return review.get(connection, self.rules, item_id)
 
     def list_items(self, *states: WorkState, most: int = 100, before_id: int | None = None) -> list[WorkItem]:
         """Return items in any of `states`, newest first, without bodies; `before_id` continues an earlier list."""
-        with self.database.session() as session:
-            return review.listed(session, self.rules, states, most, before_id)
+        with self.database.transaction(write=False) as connection:
+            return review.listed(connection, self.rules, states, most, before_id)
 
     def dead_letters(self, most: int = 100, before_id: int | None = None) -> list[WorkItem]:
         """Return the items that were given up, newest first."""
@@ -204,7 +200,8 @@ class WorkQueue:
     ) -> WorkState:
         """Let a dead letter (or a skipped or cancelled item) begin anew, with another payload or body if given."""
         return self._reviewed(
-            session, lambda current: review.replay(current, self.rules, item_id, self.clock(), payload, body)
+            session,
+            lambda current: review.replay(current, self.rules, item_id, self.clock(), payload=payload, body=body),
         )
 
     def purge(self, older_than_days: float) -> int:
@@ -213,21 +210,21 @@ class WorkQueue:
         purged = 0
         while True:
             # In small transactions: others write in between.
-            with self.database.session(write=True) as session:
-                count = review.purge(session, self.rules, finished_before)
+            with self.database.transaction() as connection:
+                count = review.purge(connection, self.rules, finished_before)
             purged += count
             if not count:
                 return purged
 
     def counts(self) -> dict[WorkState, int]:
         """Return how many items there are in each state (0 included)."""
-        with self.database.session() as session:
-            return statistics.count_items(session, self.name)
+        with self.database.transaction(write=False) as connection:
+            return statistics.count_items(connection, self.name)
 
     def oldest_waiting_seconds(self) -> float:
         """Return for how long the oldest item has been waiting to be worked (seconds)."""
-        with self.database.session() as session:
-            return statistics.oldest_waiting_seconds(session, self.name, self.clock())
+        with self.database.transaction(write=False) as connection:
+            return statistics.oldest_waiting_seconds(connection, self.name, self.clock())
 
     @property
     def outcomes(self) -> dict[Outcome, int]:
@@ -242,22 +239,8 @@ class WorkQueue:
         if self._on_event is not None:
             self._on_event(WorkEvent(self.name, item_id, outcome))
 
-    # -- transactions ----------------------------------------------------------------------------------------------
-
-    def _reviewed(self, session: Session | None, action: Callable[[Session], WorkState]) -> WorkState:
-        with self._joined(session) as current:
-            state = action(current)
-            self._ring_after_commit(current)
+    def _reviewed(self, session: Session | None, action: Callable[[Connection], WorkState]) -> WorkState:
+        with joined(self.database, session) as transaction:
+            state = action(transaction.connection)
+            transaction.after_commit(("ring", id(self)), self.bell.ring)
         return state
-
-    @contextmanager
-    def _joined(self, session: Session | None) -> Iterator[Session]:
-        """Yield the caller's session, or one of our own that is committed at the end."""
-        if session is not None:
-            yield session
-            return
-        with self.database.session(write=True) as own:
-            yield own
-
-    def _ring_after_commit(self, session: Session) -> None:
-        on_commit(session, ("pacs.work.ring", id(self)), self.bell.ring)

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, delete, insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
 from pacs.errors import NotFound
 from pacs.work.items import NewItem, WorkItem
@@ -19,22 +18,22 @@ from pacs.work.table import bodies, items, unblock_next
 _PURGE_AT_ONCE = 1000
 
 
-def get(session: Session, rules: QueueRules, item_id: int) -> WorkItem:
+def get(connection: Connection, rules: QueueRules, item_id: int) -> WorkItem:
     """Return an item with its body.
 
     Raises
     ------
     NotFound : the queue has no such item (any more).
     """
-    row = session.execute(_by_id(rules, item_id)).mappings().one_or_none()
+    row = connection.execute(_by_id(rules, item_id)).mappings().one_or_none()
     if row is None:
         raise _not_found(rules, item_id)
-    body = session.execute(select(bodies.c.body).where(bodies.c.work_item_id == item_id)).scalar()
+    body = connection.execute(select(bodies.c.body).where(bodies.c.work_item_id == item_id)).scalar()
     return WorkItem.from_row(row, body)
 
 
 def listed(
-    session: Session, rules: QueueRules, states: Iterable[WorkState], most: int, before_id: int | None
+    connection: Connection, rules: QueueRules, states: Iterable[WorkState], most: int, before_id: int | None
 ) -> list[WorkItem]:
     """Return up to `most` items in `states`, newest first, without bodies; `before_id` continues a list."""
     statement = (
@@ -45,44 +44,45 @@ def listed(
     )
     if before_id is not None:
         statement = statement.where(items.c.id < before_id)
-    return [WorkItem.from_row(row) for row in session.execute(statement).mappings()]
+    return [WorkItem.from_row(row) for row in connection.execute(statement).mappings()]
 
 
-def cancel(session: Session, rules: QueueRules, item_id: int, now: datetime) -> WorkState:
+def cancel(connection: Connection, rules: QueueRules, item_id: int, now: datetime) -> WorkState:
     """Withdraw an item; one in work is only asked to stop, and stays in work until its worker does."""
-    row = _lock(session, rules, item_id, Operation.CANCEL)
+    row = _lock(connection, rules, item_id, Operation.CANCEL)
     if row["state"] == WorkState.WORKING:
-        session.execute(_by_row(row).values(cancel_requested=True))
+        connection.execute(_by_row(row).values(cancel_requested=True))
         return WorkState.WORKING
-    _set_aside(session, row, WorkState.CANCELLED, now)
+    _set_aside(connection, row, WorkState.CANCELLED, now)
     return WorkState.CANCELLED
 
 
-def skip(session: Session, rules: QueueRules, item_id: int, now: datetime) -> WorkState:
+def skip(connection: Connection, rules: QueueRules, item_id: int, now: datetime) -> WorkState:
     """Set a dead letter aside, so that the items behind it go on."""
-    row = _lock(session, rules, item_id, Operation.SKIP)
-    _set_aside(session, row, WorkState.SKIPPED, now)
+    row = _lock(connection, rules, item_id, Operation.SKIP)
+    _set_aside(connection, row, WorkState.SKIPPED, now)
     return WorkState.SKIPPED
 
 
 def replay(
-    session: Session,
+    connection: Connection,
     rules: QueueRules,
     item_id: int,
     now: datetime,
+    *,
     payload: Mapping[str, Any] | None,
     body: bytes | None,
 ) -> WorkState:
     """Let an item that ended without being done begin anew, with its own or another payload and body."""
-    row = _lock(session, rules, item_id, Operation.REPLAY)
+    row = _lock(connection, rules, item_id, Operation.REPLAY)
     values: dict[str, Any] = {}
     if payload is not None:
         values["payload"] = dict(NewItem(payload=payload).payload)
     if body is not None:
-        session.execute(delete(bodies).where(bodies.c.work_item_id == item_id))
-        session.execute(insert(bodies).values(work_item_id=item_id, body=body))
+        connection.execute(delete(bodies).where(bodies.c.work_item_id == item_id))
+        connection.execute(insert(bodies).values(work_item_id=item_id, body=body))
         values["body_bytes"] = len(body)
-    session.execute(
+    connection.execute(
         _by_row(row).values(
             state=WorkState.RECEIVED.value,
             holds_key=row["ordering_key"] is not None,
@@ -97,7 +97,7 @@ def replay(
     return WorkState.RECEIVED
 
 
-def purge(session: Session, rules: QueueRules, finished_before: datetime) -> int:
+def purge(connection: Connection, rules: QueueRules, finished_before: datetime) -> int:
     """Delete up to 1000 items that were finished before this moment; dead letters stay. Return how many."""
     old = (
         select(items.c.id)
@@ -109,15 +109,15 @@ def purge(session: Session, rules: QueueRules, finished_before: datetime) -> int
         .limit(_PURGE_AT_ONCE)
         .with_for_update(skip_locked=True)
     )
-    ids = session.execute(old).scalars().all()
+    ids = connection.execute(old).scalars().all()
     if ids:
         # Their bodies go with them (ON DELETE CASCADE).
-        session.execute(delete(items).where(items.c.id.in_(ids)))
+        connection.execute(delete(items).where(items.c.id.in_(ids)))
     return len(ids)
 
 
-def _lock(session: Session, rules: QueueRules, item_id: int, operation: Operation) -> RowMapping:
-    row = session.execute(_by_id(rules, item_id).with_for_update()).mappings().one_or_none()
+def _lock(connection: Connection, rules: QueueRules, item_id: int, operation: Operation) -> RowMapping:
+    row = connection.execute(_by_id(rules, item_id).with_for_update()).mappings().one_or_none()
     if row is None:
         raise _not_found(rules, item_id)
     if row["state"] not in ALLOWED[operation]:
@@ -128,16 +128,16 @@ def _lock(session: Session, rules: QueueRules, item_id: int, operation: Operatio
     return row
 
 
-def _set_aside(session: Session, row: RowMapping, state: WorkState, now: datetime) -> None:
-    session.execute(_by_row(row).values(state=state.value, holds_key=False, finished_at=now))
-    unblock_next(session, row["queue"], row["ordering_key"], now)
+def _set_aside(connection: Connection, row: RowMapping, state: WorkState, now: datetime) -> None:
+    connection.execute(_by_row(row).values(state=state.value, holds_key=False, finished_at=now))
+    unblock_next(connection, row["queue"], row["ordering_key"], now)
 
 
-def _by_id(rules: QueueRules, item_id: int) -> Any:  # noqa: ANN401 (SQLAlchemy's type of select(table) has no name)
+def _by_id(rules: QueueRules, item_id: int) -> Any:
     return select(items).where(items.c.id == item_id, items.c.queue == rules.name)
 
 
-def _by_row(row: RowMapping) -> Any:  # noqa: ANN401
+def _by_row(row: RowMapping) -> Any:
     return update(items).where(items.c.id == row["id"])
 
 

@@ -8,8 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import RowMapping, bindparam, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, RowMapping, bindparam, select, update
 
 from pacs.database.types import JsonDocument, UtcDateTime
 from pacs.work.rules import QueueRules
@@ -72,7 +71,7 @@ _LOCK = select(*items.c).where(*_IN_FORCE).with_for_update()
 
 
 def complete(
-    session: Session, rules: QueueRules, ticket: Ticket, result: Mapping[str, Any] | None, now: datetime
+    connection: Connection, rules: QueueRules, ticket: Ticket, result: Mapping[str, Any] | None, now: datetime
 ) -> None:
     """Mark the item done.
 
@@ -81,78 +80,84 @@ def complete(
     LeaseLost : as all functions here, when the claim is not in force any more. Nothing is changed then.
     """
     outcome = None if result is None else dict(result)
-    row = session.execute(_COMPLETE, {**_parameters(ticket), "outcome": outcome, "now": now}).one_or_none()
+    row = connection.execute(_COMPLETE, {**_parameters(ticket), "outcome": outcome, "now": now}).one_or_none()
     if row is None:
         raise _lost(rules, ticket)
-    unblock_next(session, rules.name, row.ordering_key, now)
+    unblock_next(connection, rules.name, row.ordering_key, now)
 
 
-def renew(session: Session, rules: QueueRules, ticket: Ticket, now: datetime) -> bool:
+def renew(connection: Connection, rules: QueueRules, ticket: Ticket, now: datetime) -> bool:
     """Lengthen the lease; tell whether the item was asked to be cancelled."""
-    row = session.execute(_RENEW, {**_parameters(ticket), "lease_end": now + rules.lease}).one_or_none()
+    row = connection.execute(_RENEW, {**_parameters(ticket), "lease_end": now + rules.lease}).one_or_none()
     if row is None:
         raise _lost(rules, ticket)
     return bool(row.cancel_requested)
 
 
-def store_progress(session: Session, rules: QueueRules, ticket: Ticket, progress: Mapping[str, Any]) -> bool:
+def store_progress(connection: Connection, rules: QueueRules, ticket: Ticket, progress: Mapping[str, Any]) -> bool:
     """Store how far the item is; tell whether it was asked to be cancelled."""
-    row = session.execute(_PROGRESS, {**_parameters(ticket), "document": dict(progress)}).one_or_none()
+    row = connection.execute(_PROGRESS, {**_parameters(ticket), "document": dict(progress)}).one_or_none()
     if row is None:
         raise _lost(rules, ticket)
     return bool(row.cancel_requested)
 
 
-def lock(session: Session, rules: QueueRules, ticket: Ticket) -> RowMapping:
+def lock(connection: Connection, rules: QueueRules, ticket: Ticket) -> RowMapping:
     """Return the claim's row, locked, for `fail`, `reject` or `give_back`."""
-    row = session.execute(_LOCK, _parameters(ticket)).mappings().one_or_none()
+    row = connection.execute(_LOCK, _parameters(ticket)).mappings().one_or_none()
     if row is None:
         raise _lost(rules, ticket)
     return row
 
 
 def fail(
-    session: Session, rules: QueueRules, row: RowMapping, reason: str, after_seconds: float | None, now: datetime
+    connection: Connection,
+    rules: QueueRules,
+    row: RowMapping,
+    reason: str,
+    now: datetime,
+    *,
+    after_seconds: float | None = None,
 ) -> Outcome:
     """Let the item of the locked `row` wait for its next try, or give it up as the policy says."""
     if row["cancel_requested"]:
-        return _finish(session, row, WorkState.CANCELLED, now)
+        return _finish(connection, row, WorkState.CANCELLED, now)
     if rules.policy.gives_up(row["attempts"], row["queued_at"], now):
-        return reject(session, rules, row, f"Given up after {row['attempts']} tries: {reason}", now)
+        return reject(connection, rules, row, f"Given up after {row['attempts']} tries: {reason}", now)
     delay = rules.policy.delay_seconds(row["attempts"]) if after_seconds is None else max(after_seconds, 0.0)
     next_try_at = now + timedelta(seconds=delay)
     state = WorkState.WAITING if next_try_at > now else WorkState.RECEIVED
-    _update(session, row, state=state, next_try_at=next_try_at, last_error=reason[:ERROR_LENGTH])
+    _update(connection, row, state=state, next_try_at=next_try_at, last_error=reason[:ERROR_LENGTH])
     return Outcome.RETRIED
 
 
-def reject(session: Session, rules: QueueRules, row: RowMapping, reason: str, now: datetime) -> Outcome:
+def reject(connection: Connection, rules: QueueRules, row: RowMapping, reason: str, now: datetime) -> Outcome:
     """Make the item of the locked `row` a dead letter."""
     if row["cancel_requested"]:
-        return _finish(session, row, WorkState.CANCELLED, now)
+        return _finish(connection, row, WorkState.CANCELLED, now)
     keeps_key = rules.dead_letter_blocks_key and row["ordering_key"] is not None
-    return _finish(session, row, WorkState.FAILED, now, last_error=reason[:ERROR_LENGTH], holds_key=keeps_key)
+    return _finish(connection, row, WorkState.FAILED, now, last_error=reason[:ERROR_LENGTH], holds_key=keeps_key)
 
 
-def give_back(session: Session, row: RowMapping, now: datetime) -> Outcome:
+def give_back(connection: Connection, row: RowMapping, now: datetime) -> Outcome:
     """Let the item of the locked `row` wait again as if it had not been claimed."""
     if row["cancel_requested"]:
-        return _finish(session, row, WorkState.CANCELLED, now)
-    _update(session, row, state=WorkState.RECEIVED, attempts=row["attempts"] - 1)
+        return _finish(connection, row, WorkState.CANCELLED, now)
+    _update(connection, row, state=WorkState.RECEIVED, attempts=row["attempts"] - 1)
     return Outcome.GIVEN_BACK
 
 
-def _finish(session: Session, row: RowMapping, state: WorkState, now: datetime, **values: object) -> Outcome:
+def _finish(connection: Connection, row: RowMapping, state: WorkState, now: datetime, **values: object) -> Outcome:
     values = {"holds_key": False, "finished_at": now, **values}
-    _update(session, row, state=state, **values)
+    _update(connection, row, state=state, **values)
     if not values["holds_key"]:
-        unblock_next(session, row["queue"], row["ordering_key"], now)
+        unblock_next(connection, row["queue"], row["ordering_key"], now)
     return Outcome(state.value)
 
 
-def _update(session: Session, row: RowMapping, *, state: WorkState, **values: object) -> None:
+def _update(connection: Connection, row: RowMapping, *, state: WorkState, **values: object) -> None:
     statement = update(items).where(items.c.id == row["id"]).values(state=state.value, **_NO_LEASE, **values)
-    session.execute(statement)
+    connection.execute(statement)
 
 
 def _parameters(ticket: Ticket) -> dict[str, Any]:

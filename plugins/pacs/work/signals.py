@@ -7,7 +7,7 @@ from datetime import timedelta
 from pacs.errors import Conflict
 
 
-class Retry(Exception):  # noqa: N818 (an order to the queue, not a fault)
+class Retry(Exception):  # an order to the queue, not a fault
     """Raised by a handler: try this item again.
 
     Parameters
@@ -22,7 +22,7 @@ class Retry(Exception):  # noqa: N818 (an order to the queue, not a fault)
         self.after_seconds = after.total_seconds() if isinstance(after, timedelta) else after
 
 
-class Reject(Exception):  # noqa: N818
+class Reject(Exception):
     """Raised by a handler: trying again is useless, make it a dead letter at once."""
 
     def __init__(self, reason: str) -> None:
@@ -30,7 +30,7 @@ class Reject(Exception):  # noqa: N818
         self.reason = reason
 
 
-class GiveBack(Exception):  # noqa: N818
+class GiveBack(Exception):
     """Raised by a handler that was asked to stop before it was done: the item waits again, the try is not counted.
 
     An item that was asked to be cancelled is cancelled instead.

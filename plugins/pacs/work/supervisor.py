@@ -134,7 +134,7 @@ class _Supervised:
         self._set(state=ThreadState.RUNNING, started_at=datetime.now(UTC))
         try:
             self._run(self._stop)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (the top of the thread)
             _LOG.exception("Thread %s failed", self._status.name)
             last_error = f"{type(error).__name__}: {error}"
             self._set(state=ThreadState.PAUSED, restarts=self._status.restarts + 1, last_error=last_error)

@@ -9,8 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import cast
 
-from sqlalchemy import Table, bindparam, case, select, text, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Table, bindparam, case, select, text, update
 
 from pacs.database.types import UtcDateTime
 from pacs.work.models import WorkItemBody, WorkItemRecord
@@ -49,16 +48,16 @@ _UNBLOCK_NEXT = (
 )
 
 
-def is_sqlite(session: Session) -> bool:
-    """Tell which database the session is on."""
-    return session.get_bind().dialect.name == "sqlite"
+def is_sqlite(connection: Connection) -> bool:
+    """Tell which database this is."""
+    return connection.dialect.name == "sqlite"
 
 
-def unblock_next(session: Session, queue_name: str, key: str | None, now: datetime) -> None:
+def unblock_next(connection: Connection, queue_name: str, key: str | None, now: datetime) -> None:
     """Free the first pending item of `key`, after an item before it was finished. None: nothing to free.
 
     It is not claimed before all earlier ones are finished: claims look themselves. This only spares them from looking
     at the thousands behind it.
     """
     if key is not None:
-        session.execute(_UNBLOCK_NEXT, {"queue_name": queue_name, "held_key": key, "now": now})
+        connection.execute(_UNBLOCK_NEXT, {"queue_name": queue_name, "held_key": key, "now": now})

@@ -21,6 +21,8 @@ _LOG = logging.getLogger(__name__)
 type Handler = Callable[[Claim], Mapping[str, Any] | None]
 
 _PURGE_EVERY_SECONDS = 3600.0
+# A cancelled item's handler learns of it within this time.
+_MOST_UPKEEP_PAUSE_SECONDS = 5.0
 
 
 class QueueWorker:
@@ -79,9 +81,9 @@ class QueueWorker:
 
     def run_upkeep(self, stop: threading.Event) -> None:
         """Renew the leases of the items in hand, take back those of dead workers, purge, until `stop` is set."""
-        pause_seconds = self._queue.rules.lease_seconds / 4
+        pause_seconds = min(self._queue.rules.lease_seconds / 4, _MOST_UPKEEP_PAUSE_SECONDS)
         purge_at = time.monotonic()
-        while not stop.wait(min(pause_seconds, self._poll_seconds) if self._claims else pause_seconds):
+        while not stop.wait(pause_seconds):
             self._renew()
             self._queue.recover_expired()
             if self._keep_days is not None and time.monotonic() >= purge_at:
@@ -123,7 +125,7 @@ class QueueWorker:
         except PacsError as error:
             _LOG.warning("Try %d of %s failed: %s", claim.item.attempts, where, error)
             reason = str(error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (whatever a handler does, its item is settled)
             # A fault of the handler, not of the thread: told, counted, tried again.
             _LOG.exception("Try %d of %s failed", claim.item.attempts, where)
             reason = f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""Alembic's environment: runs the migrations on the connection that `pacs.database.schema` hands over."""
+"""Alembic's environment: runs the migrations on the connection that `pacs.database.schema` hands over."""  # noqa: INP001 (Alembic runs it as a script)
 
 from __future__ import annotations
 

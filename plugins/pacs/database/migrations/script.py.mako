@@ -1,4 +1,4 @@
-"""${message}."""
+"""${message}."""  # noqa: INP001 (Alembic loads it by its path)
 
 from __future__ import annotations
 

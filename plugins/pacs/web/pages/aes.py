@@ -85,8 +85,14 @@ def verify(name: str) -> str:
 
 
 def _list(outcome: EchoOutcome | None) -> str:
-    modalities = list_modalities(Services.current().archive)
-    return render_template("aes.html", modalities=modalities, permissions=list(Permission), outcome=outcome)
+    archive = Services.current().archive
+    return render_template(
+        "aes.html",
+        modalities=list_modalities(archive),
+        permissions=list(Permission),
+        outcome=outcome,
+        system=archive.get_json("/system"),
+    )
 
 
 def _form(modality: RemoteModality, faults: dict[str, str], *, is_new: bool) -> str:

@@ -17,7 +17,7 @@ from pacs.web.study_form import PERIOD_TITLES, StudyForm
 USUAL_MODALITIES = ("CR", "CT", "DX", "MG", "MR", "US", "XA", "NM", "PT", "ES")
 
 blueprint = Blueprint("studies", __name__)
-PAGES = PageModule(blueprint, (NavigationEntry(N_("Studies"), "studies.index", 10, "studies"),))
+PAGES = PageModule(blueprint, (NavigationEntry(N_("Studies"), "studies.index", 10, "studies", covers=("study",)),))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The durable work queue: work_items and the raw bodies of items."""
+"""The durable work queue: work_items and the raw bodies of items."""  # noqa: INP001 (Alembic loads it by its path)
 
 from __future__ import annotations
 
@@ -80,9 +80,7 @@ def _create_indexes() -> None:
 
 def _create_partial_index(name: str, columns: list[str], where: str, *, unique: bool = False) -> None:
     condition = sa.text(where)
-    op.create_index(
-        name, "work_items", columns, unique=unique, sqlite_where=condition, postgresql_where=condition
-    )
+    op.create_index(name, "work_items", columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
 
 
 def downgrade() -> None:

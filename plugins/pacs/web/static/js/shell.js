@@ -122,11 +122,11 @@ document.addEventListener("htmx:beforeRequest", (event) => {
 
 // The server can't be reached at all: say so where answers would have come.
 document.addEventListener("htmx:sendError", () => {
-  document.documentElement.dataset.offline = "";
+  document.querySelector(".offline").hidden = false;
 });
 document.addEventListener("htmx:afterRequest", (event) => {
   if (event.detail.xhr?.status) {
-    delete document.documentElement.dataset.offline;
+    document.querySelector(".offline").hidden = true;
   }
 });
 

@@ -15,6 +15,7 @@ export class UploadPanel {
     this.onStored = onStored;
     this.texts = JSON.parse(element.dataset.texts);
     this.numbers = new Intl.NumberFormat(element.dataset.language);
+    this.plurals = new Intl.PluralRules(element.dataset.language);
     this.part = (name) => element.querySelector(`.upload-${name}`);
     this.results = new UploadResults(element, this.texts, this.numbers, Number(element.dataset.largest));
     this.studies = new Map();
@@ -149,6 +150,11 @@ export class UploadPanel {
     }
   }
 
+  filesWords(number) {
+    const isOne = this.plurals.select(number) === "one";
+    return fill(isOne ? this.texts.file : this.texts.files, { count: this.numbers.format(number) });
+  }
+
   async askStudies() {
     const unknown = [...this.studies].filter(([, study]) => !study.entry).map(([id]) => id).slice(0, MOST_STUDIES_ASKED);
     if (unknown.length > 0) {
@@ -169,8 +175,7 @@ export class UploadPanel {
     const known = [...this.studies.values()].filter((study) => study.entry);
     known.slice(list.children.length).forEach((study) => list.append(studyItem(study.entry, this.texts)));
     [...list.children].forEach((item, place) => {
-      const files = this.numbers.format(known[place]?.files ?? 0);
-      item.querySelector(".value").textContent = fill(this.texts.files, { count: files });
+      item.querySelector(".value").textContent = this.filesWords(known[place]?.files ?? 0);
     });
     if (known.length === 0) {
       list.replaceChildren();
