@@ -53,6 +53,10 @@ fill_debian() {
   # What the packages' scripts would have written, as far as it is needed; the rest is bound in by enter.sh.
   printf '%s\n' root:x:0:0:root:/root:/bin/bash pacs:x:1000:1000::/tmp:/bin/bash nobody:x:65534:65534::/:/bin/false >"$root/etc/passwd"
   printf '%s\n' root:x:0: pacs:x:1000: nogroup:x:65534: >"$root/etc/group"
+  local library
+  for library in "$root"/usr/lib/*/{blas/libblas,lapack/liblapack}.so.3; do
+    if [ -e "$library" ]; then ln -s "$(basename "$(dirname "$library")")/$(basename "$library")" "$(dirname "$library")/../"; fi
+  done
   mkdir -p "$root"/opt/pacs/{plugins,orthanc,viewer-config,venv,viewers} "$root/var/lib/pacs" "$root/etc/ssl/certs" "$root/checkout" "$root/shared"
   touch "$root"/etc/{hosts,resolv.conf,localtime} "$root/etc/ssl/certs/ca-certificates.crt"
 }

@@ -39,7 +39,9 @@ def page(browser: Browser, pacs: RunningPacs) -> Iterator[Page]:
 
 def give(page: Page, files: dict[str, bytes]) -> None:
     """Hand files to the page's picker."""
-    chosen = [{"name": name, "mimeType": "application/octet-stream", "buffer": content} for name, content in files.items()]
+    chosen = [
+        {"name": name, "mimeType": "application/octet-stream", "buffer": content} for name, content in files.items()
+    ]
     page.locator("#files").set_input_files(chosen)  # type: ignore[arg-type]
 
 
@@ -81,7 +83,9 @@ def test_upload_tells_the_result_of_every_file(page: Page, pacs: RunningPacs) ->
 def test_upload_opens_zips_in_the_browser(page: Page, pacs: RunningPacs) -> None:
     """The files of a ZIP are stored one by one; the ZIP itself and a ZIP within it are not sent."""
     study = generate_uid()
-    images = [as_file(dicom_image(StudyInstanceUID=study, PatientID="UP-2", InstanceNumber=number)) for number in range(5)]
+    images = [
+        as_file(dicom_image(StudyInstanceUID=study, PatientID="UP-2", InstanceNumber=number)) for number in range(5)
+    ]
     inner = zipped({"deep.dcm": images[0]})
     bodies: list[int] = []
     page.on("request", lambda request: request.method == "POST" and bodies.append(len(request.post_data_buffer or b"")))

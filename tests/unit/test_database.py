@@ -67,9 +67,10 @@ def test_connection_is_durable_and_strict(database: Database, pragma: str, value
         assert session.execute(text(f"PRAGMA {pragma}")).scalar() == value
 
 
-def test_writing_session_holds_the_write_lock_from_its_beginning(database: Database, tmp_path: Path) -> None:
+def test_writing_session_holds_the_write_lock_from_its_first_look(database: Database, tmp_path: Path) -> None:
     """Another process can't write between what a writing session reads and what it writes."""
-    with database.session(write=True):
+    with database.session(write=True) as session:
+        session.execute(text("SELECT count(*) FROM notes"))
         other = sqlite3.connect(tmp_path / "pacs.db", timeout=0)
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             other.execute("BEGIN IMMEDIATE")

@@ -72,7 +72,7 @@ class Database:
 
         Parameters
         ----------
-        write : take SQLite's write lock at the beginning. Whoever reads and then writes needs it: without, SQLite
+        write : take SQLite's write lock at the first statement, be it a SELECT. Whoever reads and then writes needs it: without, SQLite
             refuses the write ("database is locked") when someone else wrote in between. No effect on PostgreSQL.
 
         Raises

@@ -54,7 +54,7 @@ _URL_REMEDY = "Expected sqlite:////path/pacs.db or postgresql+psycopg://user:pas
 
 def shown(url: URL) -> str:
     """Return `url` without password and options, for messages and logs."""
-    return url.set(query={}, password=None).render_as_string()
+    return URL.create(url.drivername, url.username, None, url.host, url.port, url.database).render_as_string()
 
 
 def create(url: URL) -> Engine:

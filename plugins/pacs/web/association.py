@@ -18,7 +18,6 @@ from pacs.web.modalities import RemoteModality
 KNOCK_SECONDS = 3.0
 
 
-
 class AssociationFault(StrEnum):
     """The ways in which talking to a DICOM node fails, as far as a person would act differently on them."""
 
@@ -131,6 +130,7 @@ def _ask_for_association(modality: RemoteModality, own_ae_title: str) -> Associa
         return AssociationFault.OTHER
     refusal = association.acceptor.primitive
     if association.is_rejected and refusal is not None:
-        return _REJECTIONS.get((refusal.result_source, refusal.diagnostic), AssociationFault.ASSOCIATION_REJECTED)
+        source, reason = refusal.result_source, refusal.diagnostic
+        return _REJECTIONS.get((source or 0, reason or 0), AssociationFault.ASSOCIATION_REJECTED)
     waited = time.monotonic() - start >= KNOCK_SECONDS
     return AssociationFault.NO_ANSWER if waited else AssociationFault.CLOSED

@@ -40,7 +40,9 @@ def update(code: str) -> int:
     """Bring one catalog up to date and return how many texts it still lacks."""
     path, template = catalog_path(code), extract()
     old = read_po(BytesIO(path.read_bytes()), locale=code) if path.is_file() else Catalog(locale=code)
-    catalog = Catalog(locale=code, project="PACS Cloud", header_comment=f"# PACS Cloud: the pages in {NAMES[code]}.", fuzzy=False)
+    catalog = Catalog(
+        locale=code, project="PACS Cloud", header_comment=f"# PACS Cloud: the pages in {NAMES[code]}.", fuzzy=False
+    )
     for message in template:
         if message.id:
             known = old.get(message.id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 
-from babel.dates import format_skeleton, format_timedelta
+from babel.dates import format_date, format_timedelta
 from babel.numbers import format_decimal, format_percent
 from babel.units import format_unit
 from flask import Flask
@@ -14,6 +14,8 @@ from pacs.web.language import current_language
 
 _SIZE_UNITS = ("byte", "kilobyte", "megabyte", "gigabyte", "terabyte", "petabyte")
 _PN_PARTS = 5
+# Of equal width for columns. In English the month is a word: 03/04 means two days to its readers.
+_DATE_PATTERNS = {"en": "dd MMM y", "es": "dd/MM/y", "pt": "dd/MM/y"}
 
 
 class PersonName(NamedTuple):
@@ -76,8 +78,7 @@ def show_date(value: str | date | None) -> str:
     if day is None:
         return str(value or "")
     language = current_language()
-    skeleton = "yMMMd" if language.code == "en" else "yMMdd"
-    return format_skeleton(skeleton, datetime.combine(day, time()), tzinfo=UTC, locale=language.locale)
+    return format_date(day, _DATE_PATTERNS[language.code], locale=language.locale)
 
 
 def show_time(value: str | time | None) -> str:
@@ -114,7 +115,9 @@ def show_age(birth: str | date | None, at: str | date | None) -> str:
     if born is None or day is None or day < born:
         return ""
     months = (day.year - born.year) * 12 + day.month - born.month - (day.day < born.day)
-    number, unit = (months // 12, "year") if months >= 24 else (months, "month") if months else ((day - born).days, "day")  # noqa: PLR2004
+    number, unit = (
+        (months // 12, "year") if months >= 24 else (months, "month") if months else ((day - born).days, "day")
+    )
     return format_unit(number, f"duration-{unit}", length="short", locale=current_language().locale)
 
 

@@ -70,8 +70,8 @@ def install(app: Flask, services: Services) -> None:
 def current_language() -> Language:
     """Return the language of this request; the default one before a choice was made (an error came first)."""
     if has_request_context() and "language" in g:
-        return cast(Language, g.language)
-    return cast(Language, current_app.extensions["pacs_default_language"])
+        return cast("Language", g.language)
+    return cast("Language", current_app.extensions["pacs_default_language"])
 
 
 def gettext(message: str) -> str:

@@ -111,7 +111,12 @@ def read_form(values: Mapping[str, str], permissions: list[str]) -> tuple[Remote
         manufacturer=entered.get("manufacturer", "Generic"),
         permissions=frozenset(one for one in Permission if one.value in permissions),
         timeout_seconds=_number(
-            entered, "timeout_seconds", 0, LONGEST_TIMEOUT_SECONDS, faults, N_("Seconds from 0 (the usual time) to 3600.")
+            entered,
+            "timeout_seconds",
+            0,
+            LONGEST_TIMEOUT_SECONDS,
+            faults,
+            N_("Seconds from 0 (the usual time) to 3600."),
         ),
         allow_transcoding="allow_transcoding" in entered,
         use_dicom_tls="use_dicom_tls" in entered,
@@ -144,7 +149,7 @@ def is_ae_title(text: str) -> bool:
     return 0 < len(text) <= LONGEST_AE_TITLE and printable and "\\" not in text and text == text.strip()
 
 
-def _number(  # noqa: PLR0913 - the bounds and the words belong to one check
+def _number(
     entered: Mapping[str, str], key: str, least: int, most: int, faults: dict[str, str], words: str
 ) -> int:
     text = entered.get(key, "")

@@ -22,10 +22,16 @@ _WORDS: dict[int, tuple[str, str]] = {
     405: (N_("Not allowed"), N_("Open the page here and try again.")),
     409: (N_("This does not fit the present state"), N_("Reload the page to see how things are now.")),
     413: (N_("Too large"), N_("Send less at once.")),
-    502: (N_("The archive did not do it"), N_("Try again in a moment. If it stays, tell whoever looks after the PACS.")),
+    502: (
+        N_("The archive did not do it"),
+        N_("Try again in a moment. If it stays, tell whoever looks after the PACS."),
+    ),
     503: (N_("Not available right now"), N_("Try again in a moment. If it stays, tell whoever looks after the PACS.")),
 }
-_OTHER = (N_("Something went wrong"), N_("Try again. If it stays, tell whoever looks after the PACS; the log has the details."))
+_OTHER = (
+    N_("Something went wrong"),
+    N_("Try again. If it stays, tell whoever looks after the PACS; the log has the details."),
+)
 
 
 def install(app: Flask) -> None:

@@ -48,7 +48,7 @@ class Services:
     @classmethod
     def current(cls) -> Services:
         """Return the services of the application that answers the current request."""
-        return cast(Services, current_app.extensions[_EXTENSION])
+        return cast("Services", current_app.extensions[_EXTENSION])
 
     @property
     def web(self) -> WebSettings:

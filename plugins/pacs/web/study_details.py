@@ -76,7 +76,7 @@ class StudyDetails:
 
     @property
     def file_stem(self) -> str:
-        """A file name that tells people the study apart without naming the patient, for example CT_2024-05-02_0c658beb."""
+        """A file name that tells the study apart without naming the patient, such as CT_2024-05-02_0c658beb."""
         day = self.date if len(self.date) == len("YYYYMMDD") and self.date.isdigit() else ""
         day = f"{day[:4]}-{day[4:6]}-{day[6:]}" if day else ""
         modalities = "-".join(one for one in self.modalities if one.isalnum())

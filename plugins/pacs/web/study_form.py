@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from flask import url_for
 
 from pacs.web.formatting import dicom_date
 from pacs.web.language import N_
@@ -105,6 +108,11 @@ class StudyForm:
             "page": str(page) if page > 1 else "",
         }
         return {name: value for name, value in values.items() if value}
+
+    def address(self, page: int = 1) -> str:
+        """Return the address that repeats this search at a page."""
+        query = urlencode(self.parameters(page), doseq=True)
+        return url_for("studies.index") + (f"?{query}" if query else "")
 
     @property
     def is_empty(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from flask import Blueprint, Response, make_response, render_template, request, url_for
+from flask import Blueprint, Response, make_response, render_template, request
 
 from pacs.studies import StudyPage, StudyQuery, search
 from pacs.web.language import N_, current_language
@@ -49,7 +49,7 @@ def index() -> Response:
     )
     response.headers["Vary"] = "HX-Request, Cookie, Accept-Language"
     if is_part:
-        response.headers["HX-Push-Url"] = url_for("studies.index", **form.parameters(paging.page))
+        response.headers["HX-Push-Url"] = form.address(paging.page)
     return response
 
 
