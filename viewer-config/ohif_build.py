@@ -74,8 +74,7 @@ def build(tarball: Path, esbuild: Path | None, directory: Path) -> None:
     _move_to_address(directory, f"{ADDRESS}{edition}/")
     if esbuild:
         _minify(directory, esbuild)
-    for name in ("boot.js", "booted.js"):
-        shutil.copy(SOURCES / name, directory / name)
+    shutil.copy(SOURCES / "boot.js", directory / "boot.js")
     _join_early_parts(directory)
     _move_lasting_files(directory, directory / edition)
     _write_page(directory, edition)

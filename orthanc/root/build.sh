@@ -58,6 +58,8 @@ fill_debian() {
     if [ -e "$library" ]; then ln -s "$(basename "$(dirname "$library")")/$(basename "$library")" "$(dirname "$library")/../"; fi
   done
   mkdir -p "$root"/opt/pacs/{plugins,orthanc,viewer-config,venv,viewers} "$root/var/lib/pacs" "$root/etc/ssl/certs" "$root/checkout" "$root/shared"
+  # Compiled once here, or every Python process would compile its imports again.
+  bwrap --bind "$root" / --proc /proc --dev /dev --tmpfs /tmp python3 -m compileall -q -j 0 /usr/lib/python3*/
   touch "$root"/etc/{hosts,resolv.conf,localtime} "$root/etc/ssl/certs/ca-certificates.crt"
 }
 

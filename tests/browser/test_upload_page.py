@@ -17,6 +17,27 @@ from fixtures.fictitious_studies import as_file, dicom_image
 from fixtures.running_pacs import RunningPacs
 
 
+# Files that exist only in the page, and a clock that notices when the page does not get its turn.
+MANY_FILES = """async (number) => {
+  const own = document.querySelector("script[src*=upload_page]").src;
+  const { UploadPanel } = await import(own.replace("upload_page", "upload_panel"));
+  let last = performance.now();
+  window.longestPause = 0;
+  const watch = () => {
+    window.longestPause = Math.max(window.longestPause, performance.now() - last);
+    last = performance.now();
+    setTimeout(watch, 10);
+  };
+  watch();
+  async function* many() {
+    for (let n = 0; n < number; n += 1) {
+      yield { name: `f${n}`, file: async () => new Blob(["text of no image"]) };
+    }
+  }
+  new UploadPanel(document.querySelector("#upload-panel")).add(many());
+}"""
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Return one browser for the module."""
@@ -150,18 +171,7 @@ def test_upload_takes_a_folder_with_all_below_it(page: Page, tmp_path: Path) -> 
 
 def test_upload_of_thousands_of_files_keeps_the_page_alive(page: Page) -> None:
     """3000 files go through while the page still answers within half a second, and rows stay limited."""
-    page.evaluate(
-        """async () => {
-          const { UploadPanel } = await import(document.querySelector('script[src*=upload_page]').src.replace('upload_page', 'upload_panel'));
-          const panel = new UploadPanel(document.querySelector('#upload-panel'));
-          let last = performance.now();
-          window.longestPause = 0;
-          const watch = () => { const now = performance.now(); window.longestPause = Math.max(window.longestPause, now - last); last = now; setTimeout(watch, 10); };
-          watch();
-          async function* many() { for (let n = 0; n < 3000; n += 1) yield { name: `f${n}`, file: async () => new Blob(["text of no image"]) }; }
-          panel.add(many());
-        }"""
-    )
+    page.evaluate(MANY_FILES, 3000)
     expect(page.locator(".upload-count")).to_contain_text("3,000 of 3,000", timeout=60_000)
     assert page.locator(".upload-results li").count() <= 500
     assert page.evaluate("window.longestPause") < 500
@@ -169,7 +179,7 @@ def test_upload_of_thousands_of_files_keeps_the_page_alive(page: Page) -> None:
 
 def test_upload_can_be_cancelled(page: Page) -> None:
     """Cancel stops at once: what was not begun is not sent any more."""
-    page.route("**/instances", lambda route: None)
+    page.route("**/instances", lambda _: None)
     give(page, {f"{number}.dcm": as_file(dicom_image()) for number in range(20)})
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("#upload-title")).to_have_text("Cancelled")

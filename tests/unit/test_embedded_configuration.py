@@ -31,7 +31,7 @@ def test_comments_and_variables_are_understood(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{\n"A": 1,\n}', "line 3"),
+        ('{\n"A": 1,\n}', "line 2"),
         ("[1]", "found list, expected an object"),
         ('{"A": ${MISSING}}', "MISSING is not set"),
     ],

@@ -27,16 +27,6 @@ window.browserImportFunction = address => import(address);
   }
 })();
 
-// OHIF's program reads and writes the language's cookie while it is itself being read. At that moment the browser notes where in the program
-// this happens, and to tell the line it parses all 7 MB a second time, which takes as long as everything else until then. So the cookies are
-// kept in a variable meanwhile; booted.js puts things right.
-window.pacsCookiesToSet = [];
-Object.defineProperty(document, 'cookie', {
-  configurable: true,
-  get: (cookies => () => cookies)(document.cookie),
-  set: cookie => window.pacsCookiesToSet.push(cookie),
-});
-
 // What OHIF will ask for first can be asked for while its program is still being loaded; it then finds the answers in the browser's cache
 // (NGINX lets them be kept for some seconds).
 (async () => {

@@ -10,6 +10,7 @@ import importlib
 from pacs.database.base import Base
 
 MODULES_WITH_TABLES = [
+    "pacs.studies.models",
     "pacs.work.models",
 ]
 

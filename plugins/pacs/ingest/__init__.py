@@ -1,1 +1,1 @@
-"""What is looked at before Orthanc may store it: ZIP files that unpack to more than we can hold, images that end a decoder."""
+"""What is looked at before Orthanc may store it: ZIP files, and DICOM files that would end or choke it."""

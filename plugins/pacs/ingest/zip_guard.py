@@ -1,11 +1,11 @@
 """ZIP files posted to /instances, unpacked in bounded memory.
 
-Orthanc 1.12.7 unpacks a posted ZIP by itself: it allocates whatever size a member declares (46 MB sent become 10 GB in memory), keeps at it for
-minutes, and leaves members that are no DICOM out of its answer. Here a ZIP is judged by its directory first, then unpacked one
-member at a time; each file gets an outcome of its own.
+Orthanc 1.12.7 unpacks a posted ZIP by itself: it allocates whatever size a member declares (46 MB sent become 10 GB
+in memory), keeps at it for minutes, and leaves files that are no DICOM out of its answer. Here a ZIP is judged by its
+directory first, then unpacked one file at a time; each file gets an outcome of its own.
 
-Sources: PKWARE APPNOTE.TXT sections 4.3.14 to 4.3.16 (end of central directory and its ZIP64 form); PS3.10 section 7.1 (DICM prefix).
-"""
+Sources: PKWARE APPNOTE.TXT sections 4.3.14 to 4.3.16 (end of central directory and its ZIP64 form); PS3.10 section
+7.1 (DICM prefix). """
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class ZipLimits:
 
     Attributes
     ----------
-    ratio : unpacked to packed bytes of the whole; looked at only above `ratio_floor_bytes`, since a blank image also packs well.
-    """
+    ratio : unpacked to packed bytes of the whole; looked at only above `ratio_floor_bytes`, since a blank image also
+    packs well. """
 
     members: int = 20_000
     member_bytes: int = 2048 * MEBIBYTE
@@ -66,7 +66,7 @@ def is_zip(body: bytes) -> bool:
     return body[:4] in (_LOCAL_HEADER, _EMPTY_ARCHIVE)
 
 
-def unpack(body: bytes, limits: ZipLimits = ZipLimits()) -> Iterator[ZipMember]:  # noqa: B008 - frozen
+def unpack(body: bytes, limits: ZipLimits = ZipLimits()) -> Iterator[ZipMember]:
     """Judge the whole ZIP, then yield its files one by one. Directories are left out.
 
     Memory: the directory (bounded by `limits.members`) and one member at a time. May be called in any thread.
@@ -99,7 +99,7 @@ def gunzip(body: bytes, limit_bytes: int) -> bytes:
     except zlib.error as error:
         raise InvalidInput(f"The body says it is gzip but cannot be unpacked ({error}).") from error
     if len(content) > limit_bytes:
-        raise TooLarge(f"The body unpacks to more than {_mebibytes(limit_bytes)}.", remedy="Send one DICOM file a request.")
+        raise TooLarge(f"The body unpacks to more than {_mebibytes(limit_bytes)}.", remedy="Send one file a request.")
     if not inflater.eof:
         raise InvalidInput("The gzip stream of the body ends too early.", remedy="Send it again.")
     return content
@@ -142,7 +142,7 @@ def _zip64_directory_bytes(body: bytes, locator: int) -> int:
 def _judge(infos: list[zipfile.ZipInfo], packed_bytes: int, limits: ZipLimits) -> None:
     """Raise TooLarge when what the directory declares is over a limit of the whole."""
     if len(infos) > limits.members:
-        raise TooLarge(f"The ZIP file holds {len(infos)} files; {limits.members} are allowed.", remedy="Send fewer at a time.")
+        raise TooLarge(f"The ZIP file holds {len(infos)} files; {limits.members} are allowed.", remedy="Send fewer.")
     total = sum(info.file_size for info in infos)
     if total > limits.total_bytes:
         raise TooLarge(
@@ -151,7 +151,8 @@ def _judge(infos: list[zipfile.ZipInfo], packed_bytes: int, limits: ZipLimits) -
         )
     if total > limits.ratio_floor_bytes and total > packed_bytes * limits.ratio:
         raise TooLarge(
-            f"The ZIP file unpacks to {total // max(packed_bytes, 1)} times its size; no images do ({limits.ratio:.0f} is the limit).",
+            f"The ZIP file unpacks to {total // max(packed_bytes, 1)} times its size, which no images do "
+            f"({limits.ratio:.0f} is the limit).",
             remedy="Send the files one by one.",
         )
 
@@ -174,7 +175,7 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limits: ZipLimits) 
 
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """Unpack one file. zipfile stops at the declared size and checks the CRC, so a size that lies stays small or is a fault."""
+    """Unpack one file. zipfile stops at the declared size and checks the CRC, so a size that lies does no harm."""
     content = io.BytesIO()
     with archive.open(info) as stream:
         while chunk := stream.read(_CHUNK_BYTES):

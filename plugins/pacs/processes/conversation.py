@@ -20,6 +20,7 @@ from pacs.processes.errors import ProcessCancelled, ProcessCrashed, ProcessFaile
 from pacs.processes.job import Job, Limits, ProgressListener
 from pacs.processes.launcher import Child
 from pacs.processes.log_relay import current_levels, replay
+from pacs.processes.members import resident_bytes
 from pacs.processes.messages import (
     Advanced,
     Done,
@@ -116,7 +117,7 @@ class Conversation:
         if moment >= self._deadline:
             raise ProcessTimeout(self._job.function, wall_seconds=self._job.wall_seconds)
         if moment >= self._next_memory_look:
-            if self._child.members.resident_bytes() > self._limits.memory_bytes:
+            if resident_bytes(self._child.members.process_ids()) > self._limits.memory_bytes:
                 raise self._out_of_memory()
             self._next_memory_look = time.monotonic() + _MEMORY_INTERVAL_SECONDS
 

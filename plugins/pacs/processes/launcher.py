@@ -111,10 +111,6 @@ class Child:
                 return (None, ended.si_status) if is_exit else (signal.Signals(ended.si_status), None)
         return None, None
 
-    def has_company(self) -> bool:
-        """Whether processes that it started are still there."""
-        return self.members.process_ids() != [self.pid]
-
     def terminate(self, grace_seconds: float) -> None:
         """Send SIGTERM to its process group and wait until it has ended, `grace_seconds` at most."""
         self._signal_group(signal.SIGTERM)

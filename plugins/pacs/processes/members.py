@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,14 +33,6 @@ class Membership:
     def process_ids(self) -> list[int]:
         """Return the living processes, the child itself included. Takes some milliseconds: it looks at all."""
         return [pid for pid in _all_process_ids() if self._has(pid)]
-
-    def resident_bytes(self) -> int:
-        """Return the anonymous, shared and swapped-out memory of all processes together.
-
-        Mapped files are left out: the kernel takes their pages back when it needs them. Pages that forked
-        processes share count for each of them.
-        """
-        return sum(_held_bytes(pid) for pid in self.process_ids())
 
     def kill(self) -> None:
         """End every living process with SIGKILL. Repeats, because processes may start others meanwhile."""
@@ -70,6 +63,15 @@ class Membership:
                     signal.pidfd_send_signal(descriptor, signal.SIGKILL)
             finally:
                 os.close(descriptor)
+
+
+def resident_bytes(process_ids: Iterable[int]) -> int:
+    """Return the anonymous, shared and swapped-out memory of the processes together.
+
+    Mapped files are left out: the kernel takes their pages back when it needs them. Pages that forked processes
+    share count for each of them.
+    """
+    return sum(_held_bytes(pid) for pid in process_ids)
 
 
 def _all_process_ids() -> list[int]:

@@ -18,6 +18,7 @@ from pacs.processes.conversation import Conversation, NeverStarted
 from pacs.processes.errors import ProcessCancelled, ProcessOutOfMemory
 from pacs.processes.job import Job, Limits, ProgressListener
 from pacs.processes.launcher import Child, Interpreter, start_child
+from pacs.processes.members import resident_bytes
 from pacs.processes.scratch import Scratch
 
 # Of the time that `stop` is given, the part in which jobs may end by themselves before their children are killed.
@@ -195,12 +196,10 @@ class ProcessPool:
             self._keep_or_dispose(child, keep=keep)
 
     def _can_serve_again(self, child: Child) -> bool:
-        return (
-            child.jobs < self.policy.max_jobs_per_child
-            and not self._stopping.is_cancelled
-            and child.members.resident_bytes() < self.limits.memory_bytes // 2
-            and not child.has_company()
-        )
+        if child.jobs >= self.policy.max_jobs_per_child or self._stopping.is_cancelled:
+            return False
+        left = child.members.process_ids()
+        return left == [child.pid] and resident_bytes(left) < self.limits.memory_bytes // 2
 
     def _keep_or_dispose(self, child: Child, *, keep: bool) -> None:
         with self._changed:

@@ -11,10 +11,13 @@ from pacs.web.navigation import PageModule
 from pacs.web.pages import STANDARD_PAGES
 from pacs.web.services import Services
 
+ROOT = "/pacs"
+
 
 def create_app(services: Services, modules: Sequence[PageModule] = STANDARD_PAGES) -> Flask:
     """Return the application. It is mounted at SCRIPT_NAME /pacs; further capabilities add their `PageModule`s."""
     app = Flask("pacs.web", static_folder=None, template_folder="templates")
+    app.config["APPLICATION_ROOT"] = ROOT
     app.extensions["pacs"] = services
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True

@@ -14,6 +14,7 @@ from pacs.web.language import current_language
 
 _SIZE_UNITS = ("byte", "kilobyte", "megabyte", "gigabyte", "terabyte", "petabyte")
 _PN_PARTS = 5
+_MONTHS_OF_INFANCY = 24
 # Of equal width for columns. In English the month is a word: 03/04 means two days to its readers.
 _DATE_PATTERNS = {"en": "dd MMM y", "es": "dd/MM/y", "pt": "dd/MM/y"}
 
@@ -115,9 +116,10 @@ def show_age(birth: str | date | None, at: str | date | None) -> str:
     if born is None or day is None or day < born:
         return ""
     months = (day.year - born.year) * 12 + day.month - born.month - (day.day < born.day)
-    number, unit = (
-        (months // 12, "year") if months >= 24 else (months, "month") if months else ((day - born).days, "day")
-    )
+    if months >= _MONTHS_OF_INFANCY:
+        number, unit = months // 12, "year"
+    else:
+        number, unit = (months, "month") if months else ((day - born).days, "day")
     return format_unit(number, f"duration-{unit}", length="short", locale=current_language().locale)
 
 

@@ -101,29 +101,21 @@ def read_form(values: Mapping[str, str], permissions: list[str]) -> tuple[Remote
     -------
     The node as entered, as far as it can be read, and the faults: field to English text (marked with N_).
     """
-    faults: dict[str, str] = {}
     entered = {key: value.strip() for key, value in values.items()}
     modality = RemoteModality(
         name=entered.get("name", ""),
         ae_title=entered.get("ae_title", ""),
         host=entered.get("host", ""),
-        port=_number(entered, "port", 1, MOST_PORTS, faults, N_("A number from 1 to 65535, usually 104 or 11112.")),
+        port=_number(entered.get("port", "")),
         manufacturer=entered.get("manufacturer", "Generic"),
         permissions=frozenset(one for one in Permission if one.value in permissions),
-        timeout_seconds=_number(
-            entered,
-            "timeout_seconds",
-            0,
-            LONGEST_TIMEOUT_SECONDS,
-            faults,
-            N_("Seconds from 0 (the usual time) to 3600."),
-        ),
+        timeout_seconds=_number(entered.get("timeout_seconds", "0")),
         allow_transcoding="allow_transcoding" in entered,
         use_dicom_tls="use_dicom_tls" in entered,
         local_ae_title=entered.get("local_ae_title", ""),
         retrieve_method=entered.get("retrieve_method", "SystemDefault"),
     )
-    return modality, faults | _faults_of(modality)
+    return modality, _faults_of(modality)
 
 
 def _faults_of(modality: RemoteModality) -> dict[str, str]:
@@ -136,6 +128,10 @@ def _faults_of(modality: RemoteModality) -> dict[str, str]:
         faults["local_ae_title"] = N_("1 to 16 characters, without accents, backslash or control characters.")
     if not _HOST.fullmatch(modality.host):
         faults["host"] = N_("A host name or IP address, for example ct1.hospital.example or 192.168.10.21.")
+    if not 1 <= modality.port <= MOST_PORTS:
+        faults["port"] = N_("A number from 1 to 65535, usually 104 or 11112.")
+    if not 0 <= modality.timeout_seconds <= LONGEST_TIMEOUT_SECONDS:
+        faults["timeout_seconds"] = N_("Seconds from 0 (the usual time) to 3600.")
     if modality.manufacturer not in MANUFACTURERS:
         faults["manufacturer"] = N_("Choose one of the list.")
     if modality.retrieve_method not in RETRIEVE_METHODS:
@@ -149,11 +145,6 @@ def is_ae_title(text: str) -> bool:
     return 0 < len(text) <= LONGEST_AE_TITLE and printable and "\\" not in text and text == text.strip()
 
 
-def _number(
-    entered: Mapping[str, str], key: str, least: int, most: int, faults: dict[str, str], words: str
-) -> int:
-    text = entered.get(key, "")
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else -1  # noqa: PLR2004
-    if not least <= number <= most:
-        faults[key] = words
-    return number
+def _number(text: str) -> int:
+    """Read a whole number of few digits; -1 for anything else, which no field takes."""
+    return int(text) if re.fullmatch(r"[0-9]{1,5}", text) else -1

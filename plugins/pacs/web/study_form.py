@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
@@ -37,6 +38,7 @@ PERIOD_TITLES = {
     Period.DATES: N_("Dates…"),
 }
 _LONGEST_TEXT = 128
+_MODALITY = re.compile(r"[A-Z0-9_]{1,16}")
 _MOST_PAGES = 100_000
 _TEXT_FIELDS = ("q", "name", "id", "accession", "description")
 
@@ -77,7 +79,7 @@ class StudyForm:
             period=period,
             first=first if period is Period.DATES else None,
             last=last if period is Period.DATES else None,
-            modalities=tuple(sorted({one for one in values.getlist("modality") if one.isalnum()})),
+            modalities=tuple(sorted(filter(_MODALITY.fullmatch, set(values.getlist("modality"))))),
             page=min(max(int(page), 1), _MOST_PAGES) if page.isascii() and page.isdigit() else 1,
         )
 

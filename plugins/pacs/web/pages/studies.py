@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from flask import Blueprint, Response, make_response, render_template, request
@@ -20,36 +19,26 @@ blueprint = Blueprint("studies", __name__)
 PAGES = PageModule(blueprint, (NavigationEntry(N_("Studies"), "studies.index", 10, "studies", covers=("study",)),))
 
 
-@dataclass(frozen=True)
-class Paging:
-    """Where in the list a page is. Numbers count from 1."""
-
-    page: int
-    pages: int
-    first: int
-    last: int
-
-
 @blueprint.get("/studies")
 def index() -> Response:
     """Show the search form and what it finds; only the results when htmx asks."""
     services = Services.current()
     form = StudyForm.read(request.args)
-    found, paging = _find(services, form)
+    found = _find(services, form)
     is_part = "HX-Request" in request.headers and "HX-History-Restore-Request" not in request.headers
     response = make_response(
         render_template(
             "parts/study_results.html" if is_part else "studies.html",
             form=form,
             found=found,
-            paging=paging,
+            page_size=services.web.page_size,
             periods=PERIOD_TITLES,
             modalities=_modalities_offered(form),
         )
     )
     response.headers["Vary"] = "HX-Request, Cookie, Accept-Language"
     if is_part:
-        response.headers["HX-Push-Url"] = form.address(paging.page)
+        response.headers["HX-Push-Url"] = form.address(found.page)
     return response
 
 
@@ -58,17 +47,14 @@ def hospital_today() -> date:
     return datetime.now(UTC).astimezone(current_language().time_zone).date()
 
 
-def _find(services: Services, form: StudyForm) -> tuple[StudyPage, Paging]:
+def _find(services: Services, form: StudyForm) -> StudyPage:
     """Search; a page beyond the last becomes the last."""
     size = services.web.page_size
     with services.database.session() as session:
         found = search(session, _query(form, form.page, size))
-        pages = max(-(-found.total // size), 1)
-        if form.page > pages:
-            found = search(session, _query(form, pages, size))
-    page = min(form.page, pages)
-    first = (page - 1) * size + 1
-    return found, Paging(page, pages, min(first, found.total), min(first + size - 1, found.total))
+        if form.page > found.pages:
+            found = search(session, _query(form, found.pages, size))
+    return found
 
 
 def _query(form: StudyForm, page: int, size: int) -> StudyQuery:
