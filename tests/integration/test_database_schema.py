@@ -99,6 +99,15 @@ def test_postgresql_sessions_name_the_program_and_use_utc(database: Database) ->
         assert session.execute(text("SHOW statement_timeout")).scalar() == "1min"
 
 
+def test_only_postgresql_transactions_that_say_so_need_not_wait_for_the_disk(database: Database) -> None:
+    """A pooled connection that was used for a claim is durable again for the next message."""
+    if database.is_sqlite:
+        pytest.skip("see tests/unit/test_database.py")
+    for durable, synchronous in ((True, "on"), (False, "off"), (True, "on")):
+        with database.transaction(durable=durable) as connection:
+            assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == synchronous
+
+
 def _cli(url: str, command: str) -> subprocess.CompletedProcess[str]:
     plugins = Path(__file__).parents[2] / "plugins"
     environment = {**os.environ, "PYTHONPATH": str(plugins), "PACS_DATABASE_URL": url}

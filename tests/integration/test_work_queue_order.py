@@ -331,7 +331,9 @@ class QueueMachine(RuleBasedStateMachine):
             [claim] = self.queue.claim()
             claim.complete()
         assert self.queue.claim() == []
-        assert sum(self.queue.counts()[state] for state in (WorkState.RECEIVED, WorkState.BLOCKED, WorkState.WAITING)) == 0
+        assert (
+            sum(self.queue.counts()[state] for state in (WorkState.RECEIVED, WorkState.BLOCKED, WorkState.WAITING)) == 0
+        )
 
 
 @pytest.mark.parametrize("blocks", [False, True])

@@ -10,7 +10,7 @@ import pytest
 
 from pacs.database import Database
 from pacs.errors import InvalidInput, NotFound
-from pacs.work import Claim, LeaseLost, NewItem, Outcome, RetryPolicy, StateConflict, WorkItem, WorkQueue, WorkState
+from pacs.work import Claim, LeaseLost, NewItem, Outcome, RetryPolicy, StateConflict, WorkQueue, WorkState
 from pacs.work.states import ALLOWED, Operation
 
 pytest_plugins = ("fixtures.postgresql", "fixtures.databases")
@@ -96,7 +96,7 @@ def put_in_state(queue: WorkQueue, state: WorkState) -> int:
 def apply(queue: WorkQueue, clock: Clock, operation: Operation, item_id: int) -> None:
     """Do `operation` to the item, as its worker or as a person would."""
     with queue.database.transaction() as connection:
-        token = connection.exec_driver_sql(f"SELECT claims FROM work_items WHERE id = {item_id}").scalar()
+        token = connection.exec_driver_sql(f"SELECT claim_token FROM work_items WHERE id = {item_id}").scalar()
     claim = Claim(queue, queue.get(item_id), token)
     operations: dict[Operation, Callable[[], Any]] = {
         O.CLAIM: lambda: [found for found in queue.claim(5) if found.item.id == item_id],
@@ -135,8 +135,6 @@ def test_operation_does_what_the_state_machine_says(
         # No item to claim or to take back is the normal case, not a fault.
         assert refused is (operation not in {O.CLAIM, O.EXPIRE})
         assert after == before
-
-
 
 
 def test_table_of_allowed_operations_is_the_one_tested() -> None:

@@ -216,7 +216,7 @@ def test_worker_that_lost_its_lease_changes_nothing(queue: WorkQueue) -> None:
 
     def handle(_claim: Claim) -> dict[str, Any]:
         with queue.database.transaction() as connection:
-            connection.exec_driver_sql("UPDATE work_items SET claims = claims + 1, claimed_by = 'other'")
+            connection.exec_driver_sql("UPDATE work_items SET claim_token = claim_token + 1, claimed_by = 'other'")
         return {"mine": True}
 
     QueueWorker(queue, handle).work(queue.claim()[0])

@@ -67,6 +67,15 @@ def test_connection_is_durable_and_strict(database: Database, pragma: str, value
         assert session.execute(text(f"PRAGMA {pragma}")).scalar() == value
 
 
+def test_only_transactions_that_say_so_need_not_wait_for_the_disk(database: Database) -> None:
+    """A pooled connection that was used for a claim is durable again for the next message."""
+    for durable, synchronous in ((True, 2), (False, 1), (True, 2)):
+        with database.transaction(durable=durable) as connection:
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == synchronous
+    with database.session(write=True) as session:
+        assert session.execute(text("PRAGMA synchronous")).scalar() == 2
+
+
 def test_writing_session_holds_the_write_lock_from_its_first_look(database: Database, tmp_path: Path) -> None:
     """Another process can't write between what a writing session reads and what it writes."""
     with database.session(write=True) as session:

@@ -21,7 +21,9 @@ def test_delay_grows_by_the_factor_up_to_the_longest(attempts: int, delay: float
 
 
 @given(st.integers(1, 10_000), st.floats(0, 0.99), st.floats(0.1, 10), st.floats(1, 5), st.floats(10, 3600))
-def test_delay_stays_within_the_jitter(attempts: int, jitter: float, first: float, factor: float, longest: float) -> None:
+def test_delay_stays_within_the_jitter(
+    attempts: int, jitter: float, first: float, factor: float, longest: float
+) -> None:
     """Whatever the policy, a delay is never further from the plain one than the jitter says."""
     plain = RetryPolicy(first, factor, longest, jitter=0).delay_seconds(attempts)
     delay = RetryPolicy(first, factor, longest, jitter=jitter).delay_seconds(attempts)
@@ -52,7 +54,10 @@ def test_jitter_spreads_items_that_failed_together() -> None:
     ],
 )
 def test_item_is_given_up_by_attempts_or_age(
-    policy: RetryPolicy, attempts: int, age_seconds: float, given_up: bool  # noqa: FBT001
+    policy: RetryPolicy,
+    attempts: int,
+    age_seconds: float,
+    given_up: bool,  # noqa: FBT001
 ) -> None:
     """Either limit is enough; without limits it is tried for ever."""
     assert policy.gives_up(attempts, NOW - timedelta(seconds=age_seconds), NOW) is given_up

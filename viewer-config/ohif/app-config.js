@@ -8,10 +8,16 @@ window.config = {
   extensions: [],
   modes: [],
 
-  customizationService: [
-    // The first-run tour darkens the first image that a radiologist opens, on each workstation anew.
-    { 'ohif.tours': { $set: [] } },
-  ],
+  customizationService: {
+    global: {
+      // The first-run tour darkens the first image that a radiologist opens, on each workstation anew.
+      'ohif.tours': { $set: [] },
+      // Without "MarkerLabelmap", which fetches its model from a host on the Internet.
+      'cornerstone.segmentationToolbarSections': {
+        LabelMapTools: { $set: ['LabelmapSlicePropagation', 'BrushTools', 'ClickSegment', 'Shapes', 'LabelMapEditWithContour'] },
+      },
+    },
+  },
   // A notice for the research use of OHIF that asks for a click before the first image; what may be used clinically is the hospital's decision.
   investigationalUseDialog: { option: 'never' },
 
@@ -24,7 +30,8 @@ window.config = {
   // What went wrong, in full, only to people who develop: a stack trace tells a radiologist nothing.
   showErrorDetails: 'production',
 
-  maxNumberOfWebWorkers: 3,
+  // One processor is left to the page itself. More than 3 is known to trouble some Windows machines.
+  maxNumberOfWebWorkers: Math.max(1, Math.min(3, (navigator.hardwareConcurrency || 2) - 1)),
   // A browser opens 6 connections to a server by HTTP/1.1; over them these many wait in its own queue, first come first served, and what
   // the user scrolls to (interaction) would wait behind them.
   maxNumRequests: { interaction: 100, thumbnail: 5, prefetch: 12 },

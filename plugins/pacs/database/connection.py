@@ -38,6 +38,7 @@ class Database:
         self._url = engines.parse_url(url)
         self.engine: Engine = engines.create(self._url)
         self._writing_engine = self.engine.execution_options(**{engines.WRITES: True})
+        self._passing_engine = self._writing_engine.execution_options(**{engines.NOT_DURABLE: True})
         self._writer = _Writer()
         self.name = engines.shown(self._url)
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
@@ -92,12 +93,19 @@ class Database:
                 session.close()
 
     @contextmanager
-    def transaction(self, *, write: bool = True) -> Iterator[Connection]:
+    def transaction(self, *, write: bool = True, durable: bool = True) -> Iterator[Connection]:
         """Open a transaction without the object-relational part: half the processor time for a few statements.
 
         Committed, rolled back and raising as `session`.
+
+        Parameters
+        ----------
+        durable : False for what a power cut may undo: the commit does not wait for the disk. It is never torn, and
+            durable as soon as a later durable commit is. The end of this process alone undoes nothing.
         """
-        engine = self._writing_engine if write else self.engine
+        engine = self.engine
+        if write:
+            engine = self._writing_engine if durable else self._passing_engine
         with faults_named(self.name), self._turn(write=write), engine.begin() as connection:
             yield connection
 

@@ -14,6 +14,8 @@ from pacs.errors import DatabaseError
 
 # Execution option of a connection whose transactions write: SQLite then takes the write lock at BEGIN.
 WRITES = "pacs_writes"
+# Execution option of a connection whose commits need not have reached the disk when they return.
+NOT_DURABLE = "pacs_not_durable"
 APPLICATION_NAME = "pacs"
 BUSY_TIMEOUT_SECONDS = 30.0
 _WAL_TIMEOUT_SECONDS = 10.0
@@ -76,6 +78,8 @@ def create(url: URL) -> Engine:
     if is_sqlite:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+    else:
+        event.listen(engine, "begin", _begin_postgresql)
     return engine
 
 
@@ -98,8 +102,6 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     # None: sqlite3 begins no transaction by itself; _begin_sqlite does, so that DDL is transactional too.
     connection.isolation_level = None
     _switch_to_wal(connection)
-    # FULL: a commit has reached the disk when it returns, so an acknowledged message survives a power cut.
-    connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
 
 
@@ -116,5 +118,16 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    # FULL: a commit has reached the disk when it returns, so an acknowledged message survives a power cut.
+    synchronous = "NORMAL" if options.get(NOT_DURABLE, False) else "FULL"
+    if connection.info.get("synchronous") != synchronous:
+        # Not possible any more once the transaction has begun.
+        connection.exec_driver_sql(f"PRAGMA synchronous = {synchronous}")
+        connection.info["synchronous"] = synchronous
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(WRITES, False) else "BEGIN")
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    if connection.get_execution_options().get(NOT_DURABLE, False):
+        connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")

@@ -6,7 +6,8 @@ thread's stack holds. This walk only finds out whether a file is of that kind, r
 image, and says where its pixel data starts.
 
 Sources: PS3.5 sections 7.1 (elements), 7.5 (sequences), 6.2.2 note 4 (UN of undefined length is implicit), PS3.10
-section 7.1 (file). """
+section 7.1 (file).
+"""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ DEFLATED_LITTLE_ENDIAN = "1.2.840.10008.1.2.1.99"
 
 
 class MalformedDicom(Exception):
-    """The file is built in a way that costs whoever reads it its memory or its stack. The message has no patient data."""
+    """The file is built so that reading it costs the memory or the stack. The message has no patient data."""
 
 
 @dataclass(frozen=True)
@@ -150,12 +151,13 @@ def _must_fit(element: _Element, size: int) -> None:
     if element.start + element.length > size:
         group, number = element.tag
         raise MalformedDicom(
-            f"element ({group:04x},{number:04x}) claims {element.length} bytes where {max(size - element.start, 0)} are left"
+            f"element ({group:04x},{number:04x}) claims {element.length} bytes "
+            f"where {max(size - element.start, 0)} are left"
         )
 
 
 class _Walk:
-    """The state of one walk: where it stands and which sequences are open (their end or None, and how they are encoded)."""
+    """The state of one walk: where it stands, and of each open sequence its end or None and the encoding around it."""
 
     def __init__(self, walked: Walked, depth: int, start: int) -> None:
         self._walked = walked
@@ -192,7 +194,7 @@ class _Walk:
             self._position = element.start + element.length
 
     def _is_sequence(self, element: _Element) -> bool:
-        """Tell a sequence as DCMTK does: by its representation, an undefined length, or, untyped, by an item at its start."""
+        """Tell a sequence by its representation, an undefined length, or, untyped, by an item at its start."""
         if element.representation == b"SQ" or element.length == _UNDEFINED:
             return True
         untyped = element.representation in {b"", b"UN"}

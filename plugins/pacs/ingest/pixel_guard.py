@@ -33,11 +33,13 @@ class PixelLimits:
 
     Attributes
     ----------
-    frame_bytes : one decoded frame. The largest detectors make some 200 MB.
+    frame_bytes : one decoded frame of a compressed image. The largest detectors make some 200 MB.
+    unbacked_frame_bytes : one frame of an uncompressed image that has less data than it declares.
     video_frames : frames of a video, which cannot be counted without decoding it.
     """
 
     frame_bytes: int = 512 * 1024 * 1024
+    unbacked_frame_bytes: int = 32 * 1024 * 1024
     video_frames: int = 1_000_000
     walk: WalkLimits = field(default_factory=WalkLimits)
 
@@ -73,16 +75,13 @@ def find_fault(dicom: bytes, limits: PixelLimits = PixelLimits()) -> str | None:
     """Return why a file must not reach Orthanc's parser and decoders, without the patient's data, or None.
 
     What is no DICOM file at all has no fault here: Orthanc refuses it by itself. Called in the thread that receives;
-    costs the reading of the header (about 0.1 ms). """
+    costs the reading of the header (about 0.1 ms).
+    """
     try:
         walked = walk(dicom, limits.walk)
         if walked is None or walked.pixel_data is None:
             return None
-        image = _Image.of(walked)
-        if walked.pixel_length is None:
-            _check_encapsulated(walked, image, limits)
-        else:
-            _check_native(walked.pixel_length, image, limits)
+        _check(walked, _Image.of(walked), limits)
     except MalformedDicom as fault:
         return str(fault)
     return None
@@ -96,13 +95,22 @@ def _frames(value: bytes) -> int:
         return 1
 
 
+def _check(walked: Walked, image: _Image, limits: PixelLimits) -> None:
+    if image.frames < 0:
+        raise MalformedDicom(f"{image.frames} frames are declared")
+    if walked.pixel_length is None:
+        _check_encapsulated(walked, image, limits)
+    else:
+        _check_native(walked.pixel_length, image, limits)
+
+
 def _check_native(length: int, image: _Image, limits: PixelLimits) -> None:
-    """Raise when the frames or the size of a frame are not backed by data. One frame that was cut short is no danger."""
+    """Raise when frames or the size of a frame are not backed by data. One frame that was cut short is no danger."""
     if image.frames > 1 and image.frames * image.frame_bytes > length + 1:
         raise MalformedDicom(
             f"{image.frames} frames of {image.frame_bytes} bytes are declared, {length} bytes are there"
         )
-    if image.frame_bytes > max(limits.frame_bytes, length):
+    if image.frame_bytes > max(limits.unbacked_frame_bytes, length):
         raise MalformedDicom(f"a frame of {image.frame_bytes} bytes is declared, {length} bytes are there")
 
 

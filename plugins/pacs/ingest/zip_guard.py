@@ -5,7 +5,8 @@ in memory), keeps at it for minutes, and leaves files that are no DICOM out of i
 directory first, then unpacked one file at a time; each file gets an outcome of its own.
 
 Sources: PKWARE APPNOTE.TXT sections 4.3.14 to 4.3.16 (end of central directory and its ZIP64 form); PS3.10 section
-7.1 (DICM prefix). """
+7.1 (DICM prefix).
+"""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ class ZipLimits:
     Attributes
     ----------
     ratio : unpacked to packed bytes of the whole; looked at only above `ratio_floor_bytes`, since a blank image also
-    packs well. """
+    packs well.
+    """
 
     members: int = 20_000
     member_bytes: int = 2048 * MEBIBYTE
@@ -186,4 +188,4 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
 
 
 def _mebibytes(count: int) -> str:
-    return f"{count / MEBIBYTE:.0f} MB"
+    return f"{count / MEBIBYTE:g} MB" if count < MEBIBYTE else f"{count / MEBIBYTE:.0f} MB"

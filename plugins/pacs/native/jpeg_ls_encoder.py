@@ -4,7 +4,8 @@ Debian 13's libdcmtkcharls is built with its assertions on, and they are wrong f
 stored than allocated: asking for such an image in JPEG-LS (`/instances/{id}/file?transcode=1.2.840.10008.1.2.4.80`,
 DICOMweb, WADO, a job that is resumed at each start) aborts Orthanc. `DJLSEncoderRegistration::cleanup()` is DCMTK's
 own way to take its encoder back. Orthanc then answers that it cannot make JPEG-LS. Reading JPEG-LS is another class
-and keeps working. """
+and keeps working.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ def switch_off_jpeg_ls_encoder() -> bool:
     """Unregister the encoder; return False, with a warning in the log, where DCMTK is not the version that we know.
 
     Call while plugins are loaded: Orthanc registers its codecs before that and looks at them from many threads
-    afterwards. """
+    afterwards.
+    """
     try:
         cleanup = getattr(ctypes.CDLL(_LIBRARY), _CLEANUP)
     except (OSError, AttributeError) as error:

@@ -35,10 +35,10 @@ _SYMBOL_BYTES = 24
 
 
 def give_http_threads_whole_stacks() -> bool:
-    """Let threads that the HTTP server starts from now on have the default stack; return False, with a warning, when
-    that failed.
+    """Let threads that the HTTP server starts from now on have the default stack.
 
-    Call while plugins are loaded, which is before Orthanc starts its HTTP server.
+    Returns False, with a warning in the log, where that is not possible: another processor, another civetweb. Call
+    while plugins are loaded, which is before Orthanc starts its HTTP server.
     """
     try:
         library = _loaded(_LIBRARY)
@@ -72,7 +72,7 @@ class _Library:
                     yield self.base + address
 
     def _segments(self) -> Iterator[tuple[int, ...]]:
-        """Yield the program headers: type, flags, offset, address, physical address, size in file, size in memory, alignment."""
+        """Yield the program headers: type, flags, offset, address, physical address, sizes, alignment."""
         (start,) = struct.unpack_from("<Q", self.content, 32)
         (count,) = struct.unpack_from("<H", self.content, 56)
         yield from _PROGRAM_HEADER.iter_unpack(self.content[start : start + count * _PROGRAM_HEADER.size])
@@ -106,7 +106,7 @@ def _loaded(name: str) -> _Library:
 
 
 def _write(addresses: list[int], value: int) -> None:
-    """Write a pointer at each address. Through /proc/self/mem, since the table is read-only once the library is linked."""
+    """Write a pointer at each address, through /proc/self/mem: the table is read-only once a library is linked."""
     with Path("/proc/self/mem").open("r+b", buffering=0) as memory:
         for address in addresses:
             memory.seek(address)

@@ -11,6 +11,16 @@ from pacs.database.base import Base
 from pacs.database.types import Identifier, UtcDateTime
 
 ORTHANC_ID_LENGTH = 44
+SEARCHED = (
+    "newest_first_key",
+    "id",
+    "name_key",
+    "identifiers_key",
+    "description_key",
+    "modalities_key",
+    "patient_id_key",
+    "accession_number_key",
+)
 
 
 class StudyRecord(Base):
@@ -19,7 +29,7 @@ class StudyRecord(Base):
     Attributes
     ----------
     patient_name, referring_physician : as DICOM has them (VR PN), all component groups.
-    name_key, description_key, anything_key : see `names.search_key`; the last holds name, patient ID and accession.
+    name_key, description_key, identifiers_key : see `names.search_key`; the last is of patient ID and accession number.
     patient_id_key, accession_number_key : folded, for exact and wildcard search.
     newest_first_key : study date and time as YYYYMMDDHHMMSS, "" without a date: sorted backwards, the list's order.
     modalities_key, body_parts_key : values parted and enclosed by "|": |CT|SR|; "" for none.
@@ -55,7 +65,7 @@ class StudyRecord(Base):
     last_update_at: Mapped[datetime] = mapped_column(UtcDateTime)
     is_stable: Mapped[bool]
     name_key: Mapped[str] = mapped_column(Text)
-    anything_key: Mapped[str] = mapped_column(Text)
+    identifiers_key: Mapped[str] = mapped_column(Text)
     description_key: Mapped[str] = mapped_column(Text)
     patient_id_key: Mapped[str] = mapped_column(Text)
     accession_number_key: Mapped[str] = mapped_column(Text)
@@ -66,7 +76,8 @@ class StudyRecord(Base):
     __table_args__ = (
         Index("ix_studies_patient_id_key", "patient_id_key"),
         Index("ix_studies_accession_number_key", "accession_number_key"),
-        Index("ix_studies_newest", "newest_first_key", "id"),
+        # All that searches compare, in the order of the list: a search walks this index and never touches the table.
+        Index("ix_studies_search", *SEARCHED),
     )
 
 

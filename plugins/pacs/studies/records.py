@@ -12,8 +12,9 @@ from pacs.studies.names import fold, search_key
 
 type RowValues = dict[str, Any]
 
-# PostgreSQL refuses index entries of more than 2700 bytes; real values are far shorter.
-_LONGEST_KEY = 250
+# PostgreSQL refuses index entries of more than 2700 bytes, and one index holds all keys. Real values are far shorter.
+_LONGEST_KEY_BYTES = 300
+_LONGEST_NAME_KEY_BYTES = 700
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _EMPTY: Mapping[str, str] = {}
 
@@ -29,7 +30,7 @@ def row_values(study: Json, series: Sequence[Json]) -> RowValues:
     tags, patient = study.get("MainDicomTags", _EMPTY), study.get("PatientMainDicomTags", _EMPTY)
     values: RowValues = {
         "orthanc_study_id": study["ID"],
-        "study_instance_uid": text(tags.get("StudyInstanceUID"))[:_LONGEST_KEY],
+        "study_instance_uid": text(tags.get("StudyInstanceUID")),
         **_patient_values(patient),
         "accession_number": text(tags.get("AccessionNumber")),
         "study_date": day(tags.get("StudyDate")),
@@ -77,12 +78,17 @@ def _instance_count(series: Json) -> int:
 
 def _keys(values: RowValues) -> RowValues:
     """Return the columns that searches compare."""
-    name, patient_id, accession = values["patient_name"], values["patient_id"], values["accession_number"]
+    patient_id, accession = values["patient_id"], values["accession_number"]
     return {
-        "name_key": search_key(name)[:_LONGEST_KEY],
-        "anything_key": search_key(name, patient_id, accession)[: 2 * _LONGEST_KEY],
-        "description_key": search_key(values["description"])[:_LONGEST_KEY],
-        "patient_id_key": fold(patient_id)[:_LONGEST_KEY],
-        "accession_number_key": fold(accession)[:_LONGEST_KEY],
+        "name_key": _cut(search_key(values["patient_name"]), _LONGEST_NAME_KEY_BYTES),
+        "identifiers_key": _cut(search_key(patient_id, accession)),
+        "description_key": _cut(search_key(values["description"]), _LONGEST_NAME_KEY_BYTES),
+        "modalities_key": _cut(values["modalities_key"]),
+        "patient_id_key": _cut(fold(patient_id)),
+        "accession_number_key": _cut(fold(accession)),
         "newest_first_key": newest_first_key(values["study_date"], values["study_time"]),
     }
+
+
+def _cut(key: str, longest_bytes: int = _LONGEST_KEY_BYTES) -> str:
+    return key if len(key) <= longest_bytes // 4 else key.encode()[:longest_bytes].decode(errors="ignore")

@@ -178,14 +178,11 @@ _COLUMNS = tuple(StudyRecord.__table__.c[name] for name in (*_PLAIN_COLUMNS, "mo
 
 def _conditions(query: StudyQuery) -> list[ColumnElement[bool]]:
     conditions = [
-        column.like(pattern)
-        for column, typed in (
-            (StudyRecord.anything_key, query.text),
-            (StudyRecord.name_key, query.patient_name),
-            (StudyRecord.description_key, query.description),
-        )
-        for pattern in contains_words(typed_words(typed))
+        or_(StudyRecord.name_key.like(pattern), StudyRecord.identifiers_key.like(pattern))
+        for pattern in contains_words(typed_words(query.text))
     ]
+    for column, typed in ((StudyRecord.name_key, query.patient_name), (StudyRecord.description_key, query.description)):
+        conditions += [column.like(pattern) for pattern in contains_words(typed_words(typed))]
     if identifier := fold(query.patient_id).strip():
         conditions.append(_is_identifier(StudyRecord.patient_id_key, identifier))
     if identifier := fold(query.accession_number).strip():

@@ -60,14 +60,14 @@ class Claim:
 
     def report_progress(self, progress: Mapping[str, Any]) -> None:
         """Store how far the work is (a JSON object); a next try of the item finds it in `item.progress`."""
-        with self._queue.database.transaction() as connection:
+        with self._queue.database.transaction(durable=False) as connection:
             is_cancelled = settling.store_progress(connection, self._queue.rules, self.ticket, progress)
         if is_cancelled:
             self.request_stop()
 
     def renew(self) -> None:
         """Lengthen the lease by a whole one from now; learn of a cancellation."""
-        with self._queue.database.transaction() as connection:
+        with self._queue.database.transaction(durable=False) as connection:
             is_cancelled = settling.renew(connection, self._queue.rules, self.ticket, self._queue.clock())
         if is_cancelled:
             self.request_stop()

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import functools
+import secrets
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, bindparam, exists, func, not_, or_, select, text, update
+from sqlalchemy import (
+    Connection,
+    RowMapping,
+    and_,
+    bindparam,
+    exists,
+    func,
+    literal_column,
+    not_,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from pacs.database.types import UtcDateTime
 from pacs.work.items import WorkItem
@@ -12,8 +29,9 @@ from pacs.work.rules import QueueRules, worker_name
 from pacs.work.states import WorkState
 from pacs.work.table import IS_RECEIVED, IS_WAITING, IS_WORKING, NOW, QUEUE, bodies, items
 
-_PROMOTE_AT_MOST = 1000
-_EXPIRE_AT_MOST = 100
+# Limits stand in the statements as numbers: for a parameter PostgreSQL would guess a tenth of the table, and read it.
+_PROMOTE_AT_MOST = literal_column("100")
+_EXPIRE_AT_MOST = literal_column("100")
 # A lease further ahead than this many leases was given before the clock was set back.
 _IMPLAUSIBLE_LEASES = 10
 
@@ -40,27 +58,6 @@ _IS_FIRST_OF_KEY = or_(
         ),
     ),
 )
-_candidates = (
-    select(items.c.id)
-    .where(QUEUE, IS_RECEIVED, _IS_FIRST_OF_KEY)
-    .order_by(items.c.precedence, items.c.id)
-    .limit(bindparam("most"))
-    .with_for_update(skip_locked=True, of=items)
-    .cte("candidates")
-)
-_CLAIM = (
-    update(items)
-    .where(items.c.id == _candidates.c.id)
-    .values(
-        state=WorkState.WORKING.value,
-        attempts=items.c.attempts + 1,
-        claims=items.c.claims + 1,
-        claimed_by=bindparam("worker"),
-        lease_until=bindparam("lease_end", type_=UtcDateTime()),
-        started_at=NOW,
-    )
-    .returning(*items.c)
-)
 _due = (
     select(items.c.id)
     .where(QUEUE, IS_WAITING, items.c.next_try_at <= NOW)
@@ -72,11 +69,7 @@ _due = (
 _PROMOTE = update(items).where(items.c.id == _due.c.id).values(state=WorkState.RECEIVED.value).returning(items.c.id)
 _lease_is_over = or_(items.c.lease_until < NOW, items.c.lease_until > bindparam("implausible", type_=UtcDateTime()))
 _EXPIRED = (
-    select(*items.c)
-    .where(QUEUE, IS_WORKING, _lease_is_over)
-    .order_by(items.c.id)
-    .limit(_EXPIRE_AT_MOST)
-    .with_for_update(skip_locked=True)
+    select(*items.c).where(QUEUE, IS_WORKING, _lease_is_over).limit(_EXPIRE_AT_MOST).with_for_update(skip_locked=True)
 )
 _SOMETHING = select(
     or_(
@@ -88,6 +81,31 @@ _SOMETHING = select(
 _BODIES = select(bodies.c.work_item_id, bodies.c.body).where(
     bodies.c.work_item_id.in_(bindparam("item_ids", expanding=True))
 )
+
+
+@functools.cache
+def _claim_statement(most: int) -> ReturningUpdate[Any]:
+    candidates = (
+        select(items.c.id)
+        .where(QUEUE, IS_RECEIVED, _IS_FIRST_OF_KEY)
+        .order_by(items.c.precedence, items.c.id)
+        .limit(literal_column(str(most)))
+        .with_for_update(skip_locked=True, of=items)
+        .cte("candidates")
+    )
+    return (
+        update(items)
+        .where(items.c.id == candidates.c.id)
+        .values(
+            state=WorkState.WORKING.value,
+            attempts=items.c.attempts + 1,
+            claim_token=bindparam("token"),
+            claimed_by=bindparam("worker"),
+            lease_until=bindparam("lease_end", type_=UtcDateTime()),
+            started_at=NOW,
+        )
+        .returning(*items.c)
+    )
 
 
 def claim(connection: Connection, rules: QueueRules, most: int, now: datetime) -> list[tuple[WorkItem, int]]:
@@ -103,18 +121,19 @@ def claim(connection: Connection, rules: QueueRules, most: int, now: datetime) -
     """
     parameters = {
         "queue_name": rules.name,
-        "most": most,
         "worker": worker_name(),
+        # Random, not counted: a claim that was lost in a power cut (see WorkQueue.claim) must not be given twice.
+        "token": secrets.randbits(62),
         "lease_end": now + rules.lease,
         "now": now,
     }
-    rows = connection.execute(_CLAIM, parameters).mappings().all()
+    rows = connection.execute(_claim_statement(most), parameters).mappings().all()
     with_body = [row["id"] for row in rows if row["body_bytes"] is not None]
     found: dict[int, bytes] = {}
     if with_body:
         found = {row.work_item_id: row.body for row in connection.execute(_BODIES, {"item_ids": with_body})}
     ordered = sorted(rows, key=lambda row: (row["precedence"], row["id"]))
-    return [(WorkItem.from_row(row, found.get(row["id"])), row["claims"]) for row in ordered]
+    return [(WorkItem.from_row(row, found.get(row["id"])), row["claim_token"]) for row in ordered]
 
 
 def promote_due(connection: Connection, rules: QueueRules, now: datetime) -> int:

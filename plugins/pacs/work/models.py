@@ -31,7 +31,7 @@ class WorkItemRecord(Base):
         then by id" on both databases.
     ordering_key : items of one queue and key are worked strictly one after the other.
     holds_key : later items of the key must wait for this one (it is not finished).
-    claims : how often it was claimed, ever; the fencing token of the claim in force.
+    claim_token : fencing token of the newest claim, a random number; 0 before the first.
     attempts : tries since it was put or replayed.
     queued_at : when it was put or last replayed, or its "not before" if that is later; its age counts from here.
     body_bytes : size of the row in `work_item_bodies` (bytes), None without one.
@@ -49,7 +49,7 @@ class WorkItemRecord(Base):
     payload: Mapped[Any] = mapped_column(JsonDocument, nullable=False)
     body_bytes: Mapped[int | None] = mapped_column(BigInteger)
     attempts: Mapped[int]
-    claims: Mapped[int]
+    claim_token: Mapped[int] = mapped_column(BigInteger)
     next_try_at: Mapped[datetime] = mapped_column(UtcDateTime)
     claimed_by: Mapped[str | None] = mapped_column(String(255))
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)

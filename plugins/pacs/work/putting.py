@@ -98,7 +98,7 @@ def _record(rules: QueueRules, item: NewItem, item_id: int, held: set[str], now:
         "payload": dict(item.payload),
         "body_bytes": None if item.body is None else len(item.body),
         "attempts": 0,
-        "claims": 0,
+        "claim_token": 0,
         "next_try_at": start,
         "cancel_requested": False,
         "received_at": now,

@@ -121,7 +121,11 @@ class WorkQueue:
     # -- working ---------------------------------------------------------------------------------------------------
 
     def claim(self, most: int = 1) -> list[Claim]:
-        """Claim up to `most` items for the calling thread: highest priority first, then oldest, never two of a key."""
+        """Claim up to `most` items for the calling thread: highest priority first, then oldest, never two of a key.
+
+        The claim itself need not survive a power cut: its worker does not either, and the item is found unclaimed. On
+        PostgreSQL a worker on another machine may survive; then two have the item, and only one can complete it.
+        """
         for _ in range(_MOST_CLAIM_TRIES):
             try:
                 return self._claim(most)
@@ -131,7 +135,7 @@ class WorkQueue:
         return []
 
     def _claim(self, most: int) -> list[Claim]:
-        with self.database.transaction() as connection:
+        with self.database.transaction(durable=False) as connection:
             now = self.clock()
             # Also when the clock was set back: then "after" lies far ahead.
             if not timedelta() < self._promote_after - now <= _PROMOTE_EVERY:
@@ -149,7 +153,7 @@ class WorkQueue:
 
     def recover_expired(self) -> int:
         """Let items whose worker vanished be tried again (or given up, as any failed try), and return how many."""
-        with self.database.transaction() as connection:
+        with self.database.transaction(durable=False) as connection:
             now = self.clock()
             rows = claiming.lock_expired(connection, self.rules, now)
             for row in rows:

@@ -39,7 +39,7 @@ class Ticket:
     token: int
 
 
-_IN_FORCE = (items.c.id == bindparam("item_id"), items.c.claims == bindparam("token"), IS_WORKING)
+_IN_FORCE = (items.c.id == bindparam("item_id"), items.c.claim_token == bindparam("token"), IS_WORKING)
 _NO_LEASE: dict[str, Any] = {"claimed_by": None, "lease_until": None}
 _COMPLETE = (
     update(items)

@@ -51,7 +51,7 @@ def _create_items() -> None:
         sa.Column("payload", JsonDocument, nullable=False),
         sa.Column("body_bytes", sa.BigInteger),
         sa.Column("attempts", sa.Integer, nullable=False),
-        sa.Column("claims", sa.Integer, nullable=False),
+        sa.Column("claim_token", sa.BigInteger, nullable=False),
         sa.Column("next_try_at", UtcDateTime, nullable=False),
         sa.Column("claimed_by", sa.String(255)),
         sa.Column("lease_until", UtcDateTime),

@@ -14,9 +14,19 @@ depends_on = None
 
 TEXTS_BEFORE_DATE = ("patient_name", "patient_id", "issuer_of_patient_id")
 TEXTS_OF_STUDY = ("description", "referring_physician", "institution", "station_name", "remote_aet")
+SEARCHED = (
+    "newest_first_key",
+    "id",
+    "name_key",
+    "identifiers_key",
+    "description_key",
+    "modalities_key",
+    "patient_id_key",
+    "accession_number_key",
+)
 KEYS = (
     "name_key",
-    "anything_key",
+    "identifiers_key",
     "description_key",
     "patient_id_key",
     "accession_number_key",
@@ -78,7 +88,7 @@ def _create_studies() -> None:
     op.create_index("ix_studies_study_instance_uid", "studies", ["study_instance_uid"])
     op.create_index("ix_studies_patient_id_key", "studies", ["patient_id_key"])
     op.create_index("ix_studies_accession_number_key", "studies", ["accession_number_key"])
-    op.create_index("ix_studies_newest", "studies", ["newest_first_key", "id"])
+    op.create_index("ix_studies_search", "studies", list(SEARCHED))
 
 
 def downgrade() -> None:
