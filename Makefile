@@ -14,7 +14,7 @@ help: ## show the targets
 
 run: ## run the archive in the foreground; Ctrl-C ends it
 	@# Job control gives the archive the terminal's Ctrl-C alone, so that make itself ends with 0.
-	@if [ -t 0 ]; then set -m; fi; $(ROOT)/run.sh
+	@if [ -t 0 ]; then set -m; fi; $(ROOT)/run.sh || exit $$?
 
 test: lint test-unit test-integration test-browser test-host ## all that this machine can run
 

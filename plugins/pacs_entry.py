@@ -16,7 +16,7 @@ import orthanc  # noqa: E402
 from orthanc_glue.archive import OrthancArchive  # noqa: E402
 from orthanc_glue.callbacks import Callbacks  # noqa: E402
 from orthanc_glue.logs import log_to_orthanc  # noqa: E402
-from pacs.application import Application  # noqa: E402
+from pacs.application import Application, Host  # noqa: E402
 from pacs.settings import parse_settings  # noqa: E402
 
 log_to_orthanc(orthanc)
@@ -25,7 +25,7 @@ configuration = json.loads(orthanc.GetConfiguration())
 application = Application(
     parse_settings(configuration.get("Pacs", {})),
     OrthancArchive(orthanc),
-    storage_directory=Path(configuration["StorageDirectory"]),
+    Host(Path(configuration["StorageDirectory"]), configuration.get("StableAge", 60)),
 )
 callbacks.on_start(application.start)
 callbacks.on_stop(application.stop)

@@ -32,9 +32,9 @@ def main() -> int:
     try:
         build(arguments.packages, arguments.output)
     except BuildError as error:
-        print(f"error: {error}", file=sys.stderr)
+        sys.stderr.write(f"error: {error}\n")
         return 1
-    print(f"viewers built in {time.monotonic() - started:.1f} s: {arguments.output}")
+    sys.stdout.write(f"viewers built in {time.monotonic() - started:.1f} s: {arguments.output}\n")
     return 0
 
 

@@ -68,7 +68,7 @@ def _fetch(package: Package, directory: Path) -> None:
     """Let npm download the tarball; npm knows where from, and asks through this machine's proxy and certificates."""
     npm = shutil.which("npm")
     if npm is None:
-        raise BuildError(f"{package.file_name} is not in {directory}, and npm, which would fetch it, is not on the PATH.")
+        raise BuildError(f"{package.file_name} is not in {directory}, and npm, to fetch it, is not on the PATH.")
     directory.mkdir(parents=True, exist_ok=True)
     specification = f"{package.name}@{package.version}"
     with TemporaryDirectory() as cache:
@@ -93,8 +93,8 @@ def _check_integrity(package: Package, tarball: Path) -> None:
     found = base64.b64encode(digest).decode()
     if not hmac.compare_digest(found, expected):
         raise BuildError(
-            f"{tarball} is not {package.name} {package.version}: expected {package.integrity}, found {algorithm}-{found}."
-            " Delete it and try again; if that does not help, somebody changed the package."
+            f"{tarball} is not {package.name} {package.version}: expected {package.integrity},"
+            f" found {algorithm}-{found}. Delete it and try again; if that does not help, somebody changed the package."
         )
 
 
@@ -108,4 +108,4 @@ def unpack(tarball: Path, directory: Path, wanted: Callable[[str], bool]) -> Non
         return tarfile.data_filter(member.replace(name=name, deep=False), destination)
 
     with tarfile.open(tarball) as archive:
-        archive.extractall(directory, filter=choose)
+        archive.extractall(directory, filter=choose)  # noqa: S202 - `choose` ends in tarfile's own data_filter

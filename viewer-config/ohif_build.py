@@ -17,12 +17,20 @@ HERE = Path(__file__).resolve().parent
 SOURCES = HERE / "ohif"
 ADDRESS = "/ohif/"
 
-# OHIF's own index.html is not used: ours says the same without inline scripts. A new version whose page differs has to be looked at.
+# OHIF's own index.html is not used: ours says the same without inline scripts. A version whose page differs has to be
+# looked at.
 KNOWN_INDEX_SHA256 = "3a3a399b817cb0a65858e869c19499a76da5acce914cfc04a1507ad046228e71"
 
-# Never asked for: onnxruntime (136 MB) belongs to one segmentation tool that fetches its model from another host and is switched off in
-# app-config.js; source maps; OHIF's own sign-in, service worker and polyfills; icons of phones' home screens.
-UNUSED_PREFIXES = ("ort/", "customizations/", "assets/apple-touch-startup-image", "assets/mstile", "assets/yandex", "assets/firefox")
+# Never asked for: onnxruntime (136 MB) belongs to one segmentation tool that fetches its model from another host and is
+# switched off in app-config.js; source maps; OHIF's own sign-in, service worker and polyfills; icons for phones.
+UNUSED_PREFIXES = (
+    "ort/",
+    "customizations/",
+    "assets/apple-touch-startup-image",
+    "assets/mstile",
+    "assets/yandex",
+    "assets/firefox",
+)
 UNUSED_SUFFIXES = (".map",)
 UNUSED_FILES = frozenset(
     {
@@ -42,9 +50,9 @@ UNUSED_FILES = frozenset(
     }
 )
 
-# The parts of OHIF that are loaded before the first image of a study, in three waves, each heard of only when the one before has run.
-# They are joined to one file that comes along with the main program. (Known by watching a browser; a part that is missing here or
-# not needed any more costs some milliseconds, nothing else.)
+# The parts of OHIF that are loaded before the first image of a study, in three waves, each heard of only when the one
+# before has run. They are joined to one file that comes along with the main program. (Known by watching a browser; a
+# part that is missing here or not needed any more costs some milliseconds, nothing else.)
 EARLY_PARTS = (
     *("1673", "6938", "6489", "6495", "8478", "89", "2779", "2623"),
     *("6749", "5696", "1483", "9383", "7499", "8492", "9290", "4683", "1180"),
@@ -53,7 +61,15 @@ EARLY_PARTS = (
 EARLY_STYLES = ("6214", "2623", "8492", "3833", "781", "9415", "3760", "7463", "5910")
 
 # Files that keep their name and their place beside index.html: these are found by their own address.
-FIXED_FILES = ("index.html", "app-config.js", "manifest.json", "assets", "LICENSE.txt", "ohif-logo.svg", "ohif-logo-light.svg")
+FIXED_FILES = (
+    "index.html",
+    "app-config.js",
+    "manifest.json",
+    "assets",
+    "LICENSE.txt",
+    "ohif-logo.svg",
+    "ohif-logo-light.svg",
+)
 
 COMPRESSED_SUFFIXES = frozenset({".css", ".html", ".js", ".json", ".svg", ".txt", ".wasm"})
 ESBUILD_TIMEOUT_SECONDS = 120
@@ -71,10 +87,11 @@ def build(tarball: Path, esbuild: Path | None, directory: Path) -> None:
     (directory.parent / "ohif-package" / "LICENSE").rename(directory / "LICENSE.txt")
     edition = f"build-{_hash_of_inputs(tarball)}"
     _check_index(directory / "index.html")
-    _move_to_address(directory, f"{ADDRESS}{edition}/")
+    _rewrite(directory, f"{ADDRESS}{edition}/")
     if esbuild:
         _minify(directory, esbuild)
-    shutil.copy(SOURCES / "boot.js", directory / "boot.js")
+    for name in ("boot.js", "strided-view.js"):
+        shutil.copy(SOURCES / name, directory / name)
     _join_early_parts(directory)
     _move_lasting_files(directory, directory / edition)
     _write_page(directory, edition)
@@ -90,7 +107,7 @@ def _is_wanted(member: str) -> bool:
 
 
 def _hash_of_inputs(tarball: Path) -> str:
-    """Return a short hash of everything that decides about the output: other input, other address, so caches are never stale."""
+    """Return a short hash of everything that decides about the output: other input, other address, no stale caches."""
     digest = hashlib.sha256(tarball.read_bytes())
     for path in sorted([*HERE.glob("*.py"), HERE / "packages.json", *SOURCES.iterdir()]):
         if path.is_file():
@@ -102,17 +119,20 @@ def _check_index(index: Path) -> None:
     found = hashlib.sha256(index.read_bytes()).hexdigest()
     if found != KNOWN_INDEX_SHA256:
         raise BuildError(
-            f"OHIF's index.html is not the one known here (sha256 {found}). Compare it with viewer-config/ohif/index.html,"
-            " then write its hash into KNOWN_INDEX_SHA256."
+            f"OHIF's index.html is not the one known here (sha256 {found})."
+            " Compare it with viewer-config/ohif/index.html, then write its hash into KNOWN_INDEX_SHA256."
         )
 
 
-def _move_to_address(directory: Path, address: str) -> None:
-    """Rewrite the absolute addresses in OHIF's files; each is expected an exact number of times."""
+def _rewrite(directory: Path, address: str) -> None:
+    """Rewrite absolute addresses and one library in OHIF's files; each text is expected an exact number of times."""
     app = _only(directory, "app.bundle.*.js")
     # The main program and each of the seven workers carry the public path of their own.
     _replace(directory.glob("*.js"), '__webpack_require__.p = "/"', f'__webpack_require__.p = "{address}"', expected=8)
     _replace([app], "'/dicom-microscopy-viewer/", f"'{address}dicom-microscopy-viewer/", expected=1)
+    # See ohif/strided-view.js; the library is in three bundles.
+    maker = "function compileConstructor(dtype, dimension) {"
+    _replace(directory.glob("*.js"), maker, f"{maker} return window.pacsStridedView(dtype, dimension);", expected=3)
     _replace(directory.glob("*.css"), "url(/", f"url({address}", expected=5)
     _replace([directory / "manifest.json"], '"/assets/', f'"{ADDRESS}assets/', expected=9)
 
@@ -126,7 +146,9 @@ def _replace(paths: Iterable[Path], old: str, new: str, *, expected: int) -> Non
             path.write_text(text.replace(old, new), encoding="utf-8")
             found += count
     if found != expected:
-        raise BuildError(f"Expected {old!r} {expected} times in OHIF's files, found it {found} times: is this another version?")
+        raise BuildError(
+            f"Expected {old!r} {expected} times in OHIF's files, found it {found} times: is this another version?"
+        )
 
 
 def _only(directory: Path, pattern: str) -> Path:

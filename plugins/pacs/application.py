@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +24,14 @@ KEEP_DONE_DAYS = 7
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Host:
+    """What our program must know of the Orthanc that it runs in."""
+
+    storage_directory: Path
+    stable_age_seconds: float
+
+
 class Application:
     """Everything of ours that runs in Orthanc's process.
 
@@ -34,14 +42,15 @@ class Application:
     DatabaseError : the plugins' database can't be used.
     """
 
-    def __init__(self, settings: Settings, archive: Archive, *, storage_directory: Path) -> None:
+    def __init__(self, settings: Settings, archive: Archive, host: Host) -> None:
         self._database = Database(settings.database.url)
         self._database.migrate()
         self._supervisor = Supervisor()
         self._metrics = Metrics(__version__, partial(archive.get_bytes, "/tools/metrics-prometheus"))
         queues = (warm_queue := WorkQueue(self._database, warm.QUEUE_NAME),)
-        self._feed = ChangeFeed(self._database, archive)
         index = StudyIndex(self._database, archive)
+        self._feed = ChangeFeed(self._database, archive, index, stable_age_seconds=host.stable_age_seconds)
+        warm.subscribe(self._feed, warm_queue)
         services = Services(
             settings=settings,
             archive=archive,
@@ -50,11 +59,12 @@ class Application:
             supervisor=self._supervisor,
             queues=queues,
             version=__version__,
-            storage_directory=storage_directory,
+            storage_directory=host.storage_directory,
         )
         self._metrics.registry.register(WorkCollector(self._database, queues, self._supervisor))
         self._supervisor.add("pages", partial(serve, create_app(services), settings.web.socket))
         self._supervisor.add("changes", self._feed.run)
+        self._supervisor.add("study index", index.run)
         QueueWorker(warm_queue, warm.handler(archive), keep_days=KEEP_DONE_DAYS).add_to(self._supervisor)
 
     def start(self) -> None:

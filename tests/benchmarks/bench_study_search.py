@@ -27,9 +27,40 @@ from pacs.studies.records import RowValues, row_values
 
 RUNS = 7
 BATCH = 5000
-SYLLABLES = (
-    ["ma", "ri", "jo", "sé", "ca", "lo", "mu", "ño", "za", "pé", "re", "gó", "me", "ro", "dri", "gue", "lez", "san", "cha", "fer", "nán", "dez", "al", "va", "tor", "les", "si", "be", "pa", "qui", "ni", "ra"]
-)
+SYLLABLES = [
+    "ma",
+    "ri",
+    "jo",
+    "sé",
+    "ca",
+    "lo",
+    "mu",
+    "ño",
+    "za",
+    "pé",
+    "re",
+    "gó",
+    "me",
+    "ro",
+    "dri",
+    "gue",
+    "lez",
+    "san",
+    "cha",
+    "fer",
+    "nán",
+    "dez",
+    "al",
+    "va",
+    "tor",
+    "les",
+    "si",
+    "be",
+    "pa",
+    "qui",
+    "ni",
+    "ra",
+]
 MODALITIES = ("CR", "CT", "DX", "MG", "MR", "US", "XA", "ES")
 BODY_PARTS = ("Tórax", "Abdomen", "Cráneo", "Columna lumbar", "Rodilla derecha", "Pelvis", "Mama", "Hombro")
 FIRST_DAY = date(2012, 1, 1)

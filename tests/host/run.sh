@@ -14,14 +14,15 @@ trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$place"' EXIT
 fail() { echo "FAILED: $*"; sed 's/^/  | /' "$log"; exit 1; }
 passed() { echo "passed: $*"; }
 wait_for() { # wait_for <what> <command>: until it succeeds, or fails the test
-  for _ in $(seq 600); do if eval "$2"; then return; fi; sleep 0.1; done
+  for _ in $(seq 300); do if eval "$2"; then return; fi; sleep 0.1; done
   fail "$1"
 }
 answers() { exec 3<>"/dev/tcp/127.0.0.1/$PACS_HTTP_PORT"; } 2>/dev/null
 
 # --- a terminal and its Ctrl-C ---
 mkfifo "$place/keys"
-script -qec 'make run' /dev/null <"$place/keys" >"$log" 2>&1 & terminal=$!
+# A shell's background job is deaf for SIGINT unless told otherwise; a person's make is not.
+env --default-signal=INT script -qec 'make run' /dev/null <"$place/keys" >"$log" 2>&1 & terminal=$!
 exec 4>"$place/keys"
 wait_for "it never became ready" 'grep -q READY "$log"'
 answers || fail "it says READY and does not answer"

@@ -310,7 +310,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def agrees(self) -> None:
-        """The database counts what the model counts."""
+        """Compare the counts of the database with those of the model."""
         pending = {WorkState.RECEIVED, WorkState.BLOCKED, WorkState.WAITING}
         counts = self.queue.counts()
         assert sum(counts[state] for state in pending) == len(self._in("pending"))

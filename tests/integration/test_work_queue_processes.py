@@ -19,6 +19,7 @@ from pacs.work import NewItem, WorkState
 
 pytest_plugins = ("fixtures.postgresql", "fixtures.databases")
 
+ITEMS = 120  # of the test that kills workers
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -52,7 +53,7 @@ def test_two_processes_never_share_an_item(url: str, tmp_path: Path) -> None:
 
 
 def test_keys_stay_in_order_under_retries_in_two_processes(url: str, tmp_path: Path) -> None:
-    """With six threads in two processes and a third of the tries failing, each key is worked in order, one at a time."""
+    """With six threads and a third of the tries failing, each key is worked in order, one item at a time."""
     queue, log = open_queue(url), tmp_path / "log"
     ids = [result.item_id for result in queue.put_many([NewItem(payload={}, key=f"k{n % 8}") for n in range(160)])]
     start = SPAWN.Barrier(2)
@@ -82,14 +83,14 @@ def test_keys_stay_in_order_under_retries_in_two_processes(url: str, tmp_path: P
 def test_killed_workers_lose_nothing_and_complete_nothing_twice(url: str, tmp_path: Path, seed: int) -> None:
     """Workers killed with SIGKILL at random moments: every item is done, completed once, its lease taken over."""
     queue, log, chance = open_queue(url), tmp_path / "log", random.Random(seed)
-    queue.put_many([NewItem(payload={}, key=f"k{n % 40}") for n in range(200)])
+    queue.put_many([NewItem(payload={}, key=f"k{n % 40}") for n in range(ITEMS)])
     kills, give_up_at = 0, time.monotonic() + 200
-    while queue.counts()[WorkState.DONE] < 200:
+    while queue.counts()[WorkState.DONE] < ITEMS:
         assert time.monotonic() < give_up_at, queue.counts()
         process = SPAWN.Process(target=queue_processes.work_until_killed, args=(url, str(log)))
         process.start()
         seen = len(lines(log))
-        while len(lines(log)) == seen and queue.counts()[WorkState.DONE] < 200 and time.monotonic() < give_up_at:
+        while len(lines(log)) == seen and queue.counts()[WorkState.DONE] < ITEMS and time.monotonic() < give_up_at:
             time.sleep(0.01)
         time.sleep(chance.uniform(0.0, 0.6))
         process.kill()
@@ -98,10 +99,10 @@ def test_killed_workers_lose_nothing_and_complete_nothing_twice(url: str, tmp_pa
     begun = Counter(line[1] for line in lines(log) if line[0] == "begin")
     done = Counter(line[1] for line in lines(log) if line[0] == "done")
     assert kills > 2
-    assert len(begun) == 200
+    assert len(begun) == ITEMS
     assert max(done.values()) == 1
     assert max(begun.values()) > 1, "no kill hit an item in work: the test proves nothing"
-    assert queue.counts() == dict.fromkeys(WorkState, 0) | {WorkState.DONE: 200}
+    assert queue.counts() == dict.fromkeys(WorkState, 0) | {WorkState.DONE: ITEMS}
 
 
 def test_message_is_there_once_when_the_receiver_dies_before_its_answer(url: str) -> None:

@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from pacs.database import Database
 from pacs.errors import InvalidInput, NotFound
 from pacs.work import Claim, LeaseLost, NewItem, Outcome, RetryPolicy, StateConflict, WorkQueue, WorkState
+from pacs.work.models import WorkItemRecord
 from pacs.work.states import ALLOWED, Operation
 
 pytest_plugins = ("fixtures.postgresql", "fixtures.databases")
@@ -45,6 +47,7 @@ class Clock:
         self.now = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
     def __call__(self) -> datetime:
+        """Return the time that was set."""
         return self.now
 
     def forward(self, seconds: float) -> None:
@@ -96,7 +99,7 @@ def put_in_state(queue: WorkQueue, state: WorkState) -> int:
 def apply(queue: WorkQueue, clock: Clock, operation: Operation, item_id: int) -> None:
     """Do `operation` to the item, as its worker or as a person would."""
     with queue.database.transaction() as connection:
-        token = connection.exec_driver_sql(f"SELECT claim_token FROM work_items WHERE id = {item_id}").scalar()
+        token = connection.execute(select(WorkItemRecord.claim_token).where(WorkItemRecord.id == item_id)).scalar_one()
     claim = Claim(queue, queue.get(item_id), token)
     operations: dict[Operation, Callable[[], Any]] = {
         O.CLAIM: lambda: [found for found in queue.claim(5) if found.item.id == item_id],
@@ -376,7 +379,7 @@ def test_group_put_keeps_the_order_and_finds_doubles_within_itself(queue: WorkQu
 
 def test_put_in_the_callers_transaction_shares_its_fate(queue: WorkQueue) -> None:
     """An item exists if and only if what caused it was committed."""
-    with pytest.raises(KeyError), queue.database.session(write=True) as session:
+    with pytest.raises(KeyError), queue.database.session(write=True) as session:  # noqa: PT012
         queue.put({"n": 1}, session=session)
         raise KeyError
     assert queue.claim() == []
@@ -393,7 +396,7 @@ def test_completion_in_the_handlers_transaction_is_one_with_its_effect(queue: Wo
     other = WorkQueue(queue.database, "effects")
     queue.put({})
     claim = only_claim(queue)
-    with pytest.raises(KeyError), queue.database.session(write=True) as session:
+    with pytest.raises(KeyError), queue.database.session(write=True) as session:  # noqa: PT012
         other.put({"effect": 1}, session=session)
         claim.complete(session=session)
         raise KeyError
@@ -404,7 +407,7 @@ def test_completion_in_the_handlers_transaction_is_one_with_its_effect(queue: Wo
         claim.complete({"done": True}, session=session)
     assert claim.is_settled
     assert other.counts()[S.RECEIVED] == 1
-    with pytest.raises(LeaseLost), queue.database.session(write=True) as session:
+    with pytest.raises(LeaseLost), queue.database.session(write=True) as session:  # noqa: PT012
         other.put({"effect": 2}, session=session)
         claim.complete(session=session)
     assert other.counts()[S.RECEIVED] == 1

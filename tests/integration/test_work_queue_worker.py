@@ -76,32 +76,30 @@ def raising(error: Exception) -> Callable[[Claim], None]:
 
 
 @pytest.mark.parametrize(
-    ("handler", "state", "attempts", "last_error"),
+    ("handler", "expected"),
     [
-        (lambda _claim: None, "done", 1, None),
-        (raising(Reject("no PID-3")), "failed", 1, "no PID-3"),
-        (raising(Retry("peer is away", after=0)), "failed", 3, "Given up after 3 tries: peer is away"),
-        (raising(InvalidInput("Wrong.", remedy="Mend it.")), "failed", 3, "Given up after 3 tries: Wrong. Mend it."),
-        (raising(OSError("boom")), "failed", 3, "Given up after 3 tries: OSError: boom"),
-        (raising(KeyError("x")), "failed", 3, "Given up after 3 tries: KeyError: 'x'"),
-        (lambda claim: claim.complete({"own": 1}), "done", 1, None),
+        (lambda _claim: None, ("done", 1, None)),
+        (raising(Reject("no PID-3")), ("failed", 1, "no PID-3")),
+        (raising(Retry("peer is away", after=0)), ("failed", 3, "Given up after 3 tries: peer is away")),
+        (raising(InvalidInput("Wrong.", remedy="Mend it.")), ("failed", 3, "Given up after 3 tries: Wrong. Mend it.")),
+        (raising(OSError("boom")), ("failed", 3, "Given up after 3 tries: OSError: boom")),
+        (raising(KeyError("x")), ("failed", 3, "Given up after 3 tries: KeyError: 'x'")),
+        (lambda claim: claim.complete({"own": 1}), ("done", 1, None)),
     ],
 )
 def test_handler_decides_how_its_item_goes_on(
     queue: WorkQueue,
     supervisor: Supervisor,
     handler: Callable[[Claim], None],
-    state: str,
-    attempts: int,
-    last_error: str | None,
+    expected: tuple[str, int, str | None],
 ) -> None:
     """Done, rejected, tried again and given up: as the handler says or fails, and the thread lives on."""
     QueueWorker(queue, handler, poll_seconds=0.02).add_to(supervisor)
     supervisor.start()
     item_id = queue.put({})
-    assert becomes_true(lambda: queue.get(item_id).state == state)
+    assert becomes_true(lambda: queue.get(item_id).state == expected[0])
     item = queue.get(item_id)
-    assert (item.attempts, item.last_error) == (attempts, last_error)
+    assert (item.state, item.attempts, item.last_error) == expected
     assert [status.restarts for status in supervisor.status()] == [0, 0]
 
 

@@ -42,7 +42,7 @@ def test_session_commits_at_the_end_of_the_block(database: Database) -> None:
 
 def test_session_rolls_back_when_the_block_raises(database: Database) -> None:
     """Of a session that failed nothing remains, and the error is the caller's own."""
-    with pytest.raises(KeyError), database.session(write=True) as session:
+    with pytest.raises(KeyError), database.session(write=True) as session:  # noqa: PT012
         session.execute(text("INSERT INTO notes (words) VALUES ('lost')"))
         raise KeyError
     assert words(database) == []
@@ -50,7 +50,7 @@ def test_session_rolls_back_when_the_block_raises(database: Database) -> None:
 
 def test_session_rolls_back_table_changes_too_when_the_block_raises(database: Database) -> None:
     """CREATE TABLE is part of the transaction, so a migration is applied as a whole or not at all."""
-    with pytest.raises(KeyError), database.session(write=True) as session:
+    with pytest.raises(KeyError), database.session(write=True) as session:  # noqa: PT012
         session.execute(text("CREATE TABLE others (id INTEGER)"))
         raise KeyError
     with database.session() as session:
@@ -99,9 +99,12 @@ def test_reading_sessions_run_beside_a_writing_one(database: Database) -> None:
 
 def test_writing_session_is_refused_when_the_thread_has_one_open(database: Database) -> None:
     """Waiting for oneself is told at once, not after half a minute."""
-    with database.session(write=True), pytest.raises(DatabaseError, match="Pass the open session on"):
-        with database.session(write=True):
-            pass
+    with (
+        database.session(write=True),
+        pytest.raises(DatabaseError, match="Pass the open session on"),
+        database.session(write=True),
+    ):
+        pass
     with database.session(write=True) as session:
         session.execute(text("INSERT INTO notes (words) VALUES ('afterwards')"))
     assert words(database) == ["afterwards"]
@@ -126,7 +129,7 @@ def test_threads_that_write_take_turns(database: Database) -> None:
 
 def test_broken_constraint_stays_an_integrity_error_without_the_values(database: Database) -> None:
     """A caller can tell a duplicate from a database out of order, and no patient's name is in the message."""
-    with pytest.raises(IntegrityError) as caught, database.session(write=True) as session:
+    with pytest.raises(IntegrityError) as caught, database.session(write=True) as session:  # noqa: PT012
         statement = text("INSERT INTO notes (id, words) VALUES (1, :words)")
         session.execute(statement, {"words": "GARCIA^ANA"})
         session.execute(statement, {"words": "GARCIA^ANA"})
@@ -163,7 +166,7 @@ def test_database_refuses_an_address_it_does_not_run_on(url: str, words: str) ->
 def test_database_names_a_folder_that_is_not_there(tmp_path: Path) -> None:
     """The message names the file and what to check."""
     database = Database(f"sqlite:///{tmp_path}/missing/pacs.db")
-    with pytest.raises(DatabaseError, match="missing/pacs.db can't be used.*folder exists"):
+    with pytest.raises(DatabaseError, match=r"missing/pacs.db can't be used.*folder exists"):
         database.migrate()
 
 

@@ -82,7 +82,8 @@ def test_date_is_taken_for_no_other_day(speak: object, code: str, shown: str) ->
     assert formatting.show_date("20260304") == shown
 
 
-def test_date_shows_what_is_none_as_it_stands(speak: object) -> None:
+@pytest.mark.usefixtures("speak")
+def test_date_shows_what_is_none_as_it_stands() -> None:
     """A date that can't be read is not hidden."""
     assert formatting.show_date("2026") == "2026"
 
@@ -102,7 +103,8 @@ def test_date_shows_what_is_none_as_it_stands(speak: object) -> None:
         ("19800214", "", ""),
     ],
 )
-def test_age_is_that_on_the_day_of_the_study(speak: object, birth: str, at: str, shown: str) -> None:
+@pytest.mark.usefixtures("speak")
+def test_age_is_that_on_the_day_of_the_study(birth: str, at: str, shown: str) -> None:
     """Years for the grown, months and days for the small, nothing where it can't be known."""
     assert formatting.show_age(birth, at) == shown
 

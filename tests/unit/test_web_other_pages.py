@@ -69,7 +69,9 @@ def test_node_is_added_with_its_permissions(made: Pages) -> None:
     }
 
 
-@pytest.mark.parametrize(("changed", "words"), [({"port": "99999"}, "1 to 65535"), ({"name": "ct1"}, "one of this name")])
+@pytest.mark.parametrize(
+    ("changed", "words"), [({"port": "99999"}, "1 to 65535"), ({"name": "ct1"}, "one of this name")]
+)
 def test_node_with_a_mistake_is_not_written(made: Pages, changed: dict[str, str], words: str) -> None:
     """The form comes back with what was entered and the reason at its field."""
     answer = made.client().post("/aes/new", data=FORM | changed)
@@ -124,13 +126,23 @@ def test_echo_tells_its_outcome_in_words(made: Pages, outcome: Any, words: str) 
 def test_system_shows_versions_counts_disk_queues_and_workers(made: Pages) -> None:
     """The state of the whole on one page, in the language of the reader."""
     page = made.client("es").get("/system").get_data(as_text=True)
-    for text in ("1.12.7", "dicom-web", "1.20", "1.2.3", "SQLite", "1.234.567", "5 MB", "outbox", "Nuestra base de datos"):
+    for text in (
+        "1.12.7",
+        "dicom-web",
+        "1.20",
+        "1.2.3",
+        "SQLite",
+        "1.234.567",
+        "5 MB",
+        "outbox",
+        "Nuestra base de datos",
+    ):
         assert text in page
     assert 'hx-trigger="every 5s"' in page
 
 
 def test_system_renews_only_what_changes(made: Pages) -> None:
-    """htmx gets the state without the page around it."""
+    """Htmx gets the state without the page around it."""
     part = made.client().get("/system", headers={"HX-Request": "true"}).get_data(as_text=True)
     assert "<html" not in part
     assert "1,234,567" in part

@@ -37,7 +37,9 @@ def test_form_gives_the_days_searched(pairs: list[tuple[str, str]], dates: tuple
     assert read(*pairs).dates(TODAY) == dates
 
 
-@pytest.mark.parametrize(("page", "number"), [("", 1), ("0", 1), ("-3", 1), ("x", 1), ("²", 1), ("7", 7), ("9" * 30, 100_000)])
+@pytest.mark.parametrize(
+    ("page", "number"), [("", 1), ("0", 1), ("-3", 1), ("x", 1), ("²", 1), ("7", 7), ("9" * 30, 100_000)]
+)
 def test_form_takes_no_page_that_is_none(page: str, number: int) -> None:
     """Any text as page number is survived."""
     assert read(("page", page)).page == number

@@ -67,7 +67,7 @@ def test_thread_that_raises_is_logged_and_restarted(caplog: pytest.LogCaptureFix
 
 
 def test_pause_before_a_restart_grows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thread that can't work does not keep the processor busy: 1, 2, 4 ... times the first pause, up to the longest."""
+    """A thread that can't work leaves the processor alone: its pauses double, up to the longest."""
     supervisor = Supervisor(first_pause_seconds=0.02, max_pause_seconds=0.1)
     pauses: list[float | None] = []
     wait = supervisor._stop.wait

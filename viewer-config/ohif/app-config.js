@@ -60,6 +60,8 @@ window.config = {
         // Orthanc takes the media type of a multipart request without quotation marks only.
         omitQuotationForMultipartRequest: true,
         bulkDataURI: { enabled: true, relativeResolution: 'studies' },
+        // Video plays from its own address, part by part. (All else that is no image is fetched whole.)
+        singlepart: 'video',
         dicomUploadEnabled: true,
       },
     },

@@ -73,8 +73,9 @@ class Database:
 
         Parameters
         ----------
-        write : take SQLite's write lock at the first statement, be it a SELECT. Whoever reads and then writes needs it: without, SQLite
-            refuses the write ("database is locked") when someone else wrote in between. No effect on PostgreSQL.
+        write : take SQLite's write lock at the first statement, be it a SELECT. Whoever reads and then writes needs
+            it: without, SQLite refuses the write ("database is locked") when someone else wrote in between. No effect
+            on PostgreSQL.
 
         Raises
         ------
@@ -100,8 +101,9 @@ class Database:
 
         Parameters
         ----------
-        durable : False for what a power cut may undo: the commit does not wait for the disk. It is never torn, and
-            durable as soon as a later durable commit is. The end of this process alone undoes nothing.
+        durable : False for what a power cut may undo: on SQLite the commit then does not wait for the disk. It is
+            never torn, and durable as soon as a later durable commit is; the end of this process undoes nothing.
+            On PostgreSQL every commit is durable: its server may crash while our threads go on.
         """
         engine = self.engine
         if write:

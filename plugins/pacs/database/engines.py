@@ -14,7 +14,7 @@ from pacs.errors import DatabaseError
 
 # Execution option of a connection whose transactions write: SQLite then takes the write lock at BEGIN.
 WRITES = "pacs_writes"
-# Execution option of a connection whose commits need not have reached the disk when they return.
+# Execution option of a connection whose commits need not have reached the disk when they return (SQLite).
 NOT_DURABLE = "pacs_not_durable"
 APPLICATION_NAME = "pacs"
 BUSY_TIMEOUT_SECONDS = 30.0
@@ -78,8 +78,6 @@ def create(url: URL) -> Engine:
     if is_sqlite:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
-    else:
-        event.listen(engine, "begin", _begin_postgresql)
     return engine
 
 
@@ -126,8 +124,3 @@ def _begin_sqlite(connection: Connection) -> None:
         connection.exec_driver_sql(f"PRAGMA synchronous = {synchronous}")
         connection.info["synchronous"] = synchronous
     connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(WRITES, False) else "BEGIN")
-
-
-def _begin_postgresql(connection: Connection) -> None:
-    if connection.get_execution_options().get(NOT_DURABLE, False):
-        connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")

@@ -98,6 +98,9 @@ def _frames(value: bytes) -> int:
 def _check(walked: Walked, image: _Image, limits: PixelLimits) -> None:
     if image.frames < 0:
         raise MalformedDicom(f"{image.frames} frames are declared")
+    if not image.rows * image.columns and {_ROWS, _COLUMNS} <= walked.numbers.keys():
+        # DICOMweb never answers when it is to render such an image.
+        raise MalformedDicom(f"an image of {image.rows} rows and {image.columns} columns is declared")
     if walked.pixel_length is None:
         _check_encapsulated(walked, image, limits)
     else:

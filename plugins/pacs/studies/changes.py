@@ -84,43 +84,49 @@ class Touched:
     study_of_series: dict[str, str] = field(default_factory=dict)
 
 
-class Tracer:
-    """Finds the studies of changes: Orthanc names only the instance, series or study that a change happened to."""
+def trace(reader: StudyReader, changes: Sequence[Change]) -> Touched:
+    """Return what is touched by instances, series and studies that are new, and by studies that are stable.
 
-    def __init__(self, reader: StudyReader) -> None:
+    Orthanc names only the instance, series or study that a change happened to. It takes two or three calls for each
+    study, however many of its instances are new.
+    """
+    studies = _ids(changes, {ChangeKind.NEW_STUDY, ChangeKind.STABLE_STUDY})
+    tracing = _Tracing(reader, _ids(changes, {ChangeKind.NEW_INSTANCE}), _ids(changes, {ChangeKind.NEW_SERIES}))
+    for study in reader.studies(studies):
+        tracing.absorb(study)
+    tracing.touched.gone = studies - set(tracing.touched.studies)
+    tracing.find_studies_of(ResourceLevel.INSTANCE, tracing.instances_left)
+    tracing.find_studies_of(ResourceLevel.SERIES, tracing.series_left)
+    return tracing.touched
+
+
+class _Tracing:
+    """What is left to be found of a batch, and what was found."""
+
+    def __init__(self, reader: StudyReader, instances: set[str], series: set[str]) -> None:
+        self.instances_left, self.series_left = instances, series
+        self.touched = Touched()
         self._reader = reader
 
-    def trace(self, changes: Sequence[Change]) -> Touched:
-        """Return what is touched by instances, series and studies that are new, and by studies that are stable.
+    def find_studies_of(self, level: ResourceLevel, left: set[str]) -> None:
+        while left:
+            resource_id = next(iter(left))
+            study = self._reader.study_of(level, resource_id)
+            if study is not None:
+                self.absorb(study)
+            # Deleted meanwhile, or even in between these two calls.
+            left.discard(resource_id)
 
-        It takes two or three calls for each study, however many of its instances are new.
-        """
-        studies = _ids(changes, {ChangeKind.NEW_STUDY, ChangeKind.STABLE_STUDY})
-        left = {
-            ResourceLevel.INSTANCE: _ids(changes, {ChangeKind.NEW_INSTANCE}),
-            ResourceLevel.SERIES: _ids(changes, {ChangeKind.NEW_SERIES}),
-        }
-        touched = Touched()
-        for study in self._reader.studies(studies):
-            self._absorb(study, left, touched)
-        touched.gone = studies - set(touched.studies)
-        for level, ids in left.items():
-            while ids:
-                study = self._reader.study_of(level, ids.pop())
-                if study is not None:
-                    self._absorb(study, left, touched)
-        return touched
-
-    def _absorb(self, study: Json, left: dict[ResourceLevel, set[str]], touched: Touched) -> None:
-        """Note a study, and strike its series and instances off what is left to find."""
+    def absorb(self, study: Json) -> None:
+        """Note a study, and strike its series and instances off what is left."""
+        touched = self.touched
         touched.studies[study["ID"]] = study
         touched.study_of_series |= dict.fromkeys(study["Series"], study["ID"])
-        left[ResourceLevel.SERIES].difference_update(study["Series"])
-        # One instance may have been struck off already, the one that led here.
-        if left[ResourceLevel.INSTANCE] or study["ID"] not in touched.series_of_instance:
+        self.series_left.difference_update(study["Series"])
+        if self.instances_left:
             series_of_instance = self._reader.series_of_instances(study)
             touched.series_of_instance |= series_of_instance
-            left[ResourceLevel.INSTANCE].difference_update(series_of_instance)
+            self.instances_left.difference_update(series_of_instance)
 
 
 def _ids(changes: Sequence[Change], kinds: set[ChangeKind]) -> set[str]:

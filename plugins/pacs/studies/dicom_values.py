@@ -15,7 +15,9 @@ def day(value: object) -> date | None:
     """Read a value of VR DA (PS3.5 section 6.2), also YYYY.MM.DD of the older standard; None for anything else."""
     digits = text(value).replace(".", "").replace("-", "")
     try:
-        return datetime.strptime(digits, "%Y%m%d").replace(tzinfo=UTC).date() if len(digits) == len("YYYYMMDD") else None
+        return (
+            datetime.strptime(digits, "%Y%m%d").replace(tzinfo=UTC).date() if len(digits) == len("YYYYMMDD") else None
+        )
     except ValueError:
         return None
 

@@ -150,7 +150,9 @@ class StudyIndex:
         left = set(missing)
         if len(missing) >= _MANY_MISSING:
             for page in self.reader.all_studies():
-                for studies in batched((study for study in page if study["ID"] in left), _STUDIES_AT_ONCE, strict=False):
+                for studies in batched(
+                    (study for study in page if study["ID"] in left), _STUDIES_AT_ONCE, strict=False
+                ):
                     if stop.is_set():
                         return
                     left -= self._add(studies)
@@ -186,7 +188,8 @@ class StudyIndex:
 
     def _updated_since(self, stop: threading.Event) -> set[str]:
         with self._database.session() as session:
-            known = dict(session.execute(select(StudyRecord.orthanc_study_id, StudyRecord.last_update_at)).tuples())
+            rows = session.execute(select(StudyRecord.orthanc_study_id, StudyRecord.last_update_at))
+            known = {row.orthanc_study_id: row.last_update_at for row in rows}
         updated: set[str] = set()
         for page in self.reader.all_updates():
             if stop.is_set():

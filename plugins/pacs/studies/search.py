@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
 from sqlalchemy import ColumnElement, RowMapping, Select, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from pacs.errors import InvalidInput
 from pacs.studies.dicom_values import newest_first_key, parted
@@ -156,7 +156,7 @@ def _whole(session: Session, query: StudyQuery) -> tuple[Sequence[int], int, boo
     return session.scalars(statement).all(), session.scalar(select(func.count(StudyRecord.id))) or 0, True
 
 
-def _newest_first(statement: Select[tuple[int]]) -> Select[tuple[int]]:
+def _newest_first(statement: Select[int]) -> Select[int]:
     return statement.order_by(StudyRecord.newest_first_key.desc(), StudyRecord.id.desc())
 
 
@@ -189,7 +189,9 @@ def _conditions(query: StudyQuery) -> list[ColumnElement[bool]]:
         conditions.append(_is_identifier(StudyRecord.accession_number_key, identifier))
     conditions += _date_conditions(query)
     if query.modalities:
-        conditions.append(or_(*(StudyRecord.modalities_key.like(_of_modality(code), escape=_ESCAPE) for code in query.modalities)))
+        conditions.append(
+            or_(*(StudyRecord.modalities_key.like(_of_modality(code), escape=_ESCAPE) for code in query.modalities))
+        )
     if query.received_since:
         conditions.append(StudyRecord.received_at >= query.received_since)
     if query.is_stable is not None:
@@ -213,7 +215,7 @@ def _of_modality(code: str) -> str:
     return f"%|{escaped}|%"
 
 
-def _is_identifier(column: ColumnElement[str], identifier: str) -> ColumnElement[bool]:
+def _is_identifier(column: InstrumentedAttribute[str], identifier: str) -> ColumnElement[bool]:
     """Compare with an identifier that may hold DICOM's wildcards (PS3.4 section C.2.2.2.4)."""
     if not {"*", "?"} & set(identifier):
         return column == identifier

@@ -43,7 +43,6 @@ class Job:
     progress: int
     target: str
     instances: int
-    failed_instances: int
     created: datetime | None
     completed: datetime | None
     error: str
@@ -61,7 +60,6 @@ class Job:
             progress=int(entry.get("Progress", 0)),
             target=str(content.get("RemoteAet", "")),
             instances=int(content.get("InstancesCount", 0)),
-            failed_instances=int(content.get("FailedInstancesCount", 0)),
             created=orthanc_moment(entry.get("CreationTime")),
             completed=orthanc_moment(entry.get("CompletionTime")),
             error=str(entry.get("ErrorDescription", "")) if entry.get("ErrorCode") else "",

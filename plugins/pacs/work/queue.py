@@ -123,8 +123,7 @@ class WorkQueue:
     def claim(self, most: int = 1) -> list[Claim]:
         """Claim up to `most` items for the calling thread: highest priority first, then oldest, never two of a key.
 
-        The claim itself need not survive a power cut: its worker does not either, and the item is found unclaimed. On
-        PostgreSQL a worker on another machine may survive; then two have the item, and only one can complete it.
+        With SQLite a claim need not survive a power cut: the worker does not either, and the item is found unclaimed.
         """
         for _ in range(_MOST_CLAIM_TRIES):
             try:

@@ -71,7 +71,8 @@ def send(study_instance_uid: str) -> WerkzeugResponse:
     if target not in {one.name for one in list_modalities(archive)}:
         message = "Expected the name of a DICOM node of this archive, found another."
         raise InvalidInput(message, remedy="Choose one of the list.")
-    order = {"Resources": [study.orthanc_study_id], "Synchronous": False, "Permissive": True}
+    # Not "Permissive": Orthanc 1.12.7 would call the job a success when nothing arrived at all.
+    order = {"Resources": [study.orthanc_study_id], "Synchronous": False, "Permissive": False}
     job_id = archive.post_json(f"/modalities/{target}/store", order)["ID"]
     if "HX-Request" in request.headers:
         return make_response(render_template("parts/send_progress.html", job=get_job(archive, job_id), target=target))

@@ -7,7 +7,12 @@ import { ZipFault, zipEntries } from "./zip_entries.js";
 const BAD_FILE_FORMAT = 15;
 const DISK_FULL = [18, 19];
 const OUTCOME_OF_ZIP_FAULT = {
-  limit: "tooLarge", bomb: "refused", nested: "refused", zipEncrypted: "refused", zipBroken: "damaged",
+  limit: "tooLarge",
+  bomb: "refused",
+  nested: "refused",
+  zipEncrypted: "refused",
+  zipBroken: "damaged",
+  noLibrary: "failed",
 };
 
 export class UploadQueue {

@@ -15,7 +15,9 @@ let library;
 
 async function loadLibrary(address) {
   if (!library) {
-    await import(address);
+    await import(address).catch(() => {
+      throw new ZipFault("noLibrary");
+    });
     library = globalThis.zip;
     // No workers: their code comes from blob: addresses, which the content security policy forbids.
     library.configure({ useWebWorkers: false, useCompressionStream: true });
@@ -46,9 +48,10 @@ async function unpack(zip, entry, largestBytes) {
   }
   const collector = new BoundedCollector(entry.uncompressedSize);
   try {
-    await entry.getData(collector.writable, { checkSignature: true });
+    await entry.getData(collector.writable, { checkSignature: true, checkOverlappingEntry: true });
   } catch (error) {
-    throw collector.exceeded ? new ZipFault("bomb") : new ZipFault("zipBroken", error.message);
+    const lies = [zip.ERR_INVALID_UNCOMPRESSED_SIZE, zip.ERR_OVERLAPPING_ENTRY].includes(error.message);
+    throw collector.exceeded || lies ? new ZipFault("bomb") : new ZipFault("zipBroken", error.message);
   }
   return collector.blob();
 }
