@@ -15,11 +15,16 @@ import orthanc  # noqa: E402
 
 from orthanc_glue.archive import OrthancArchive  # noqa: E402
 from orthanc_glue.callbacks import Callbacks  # noqa: E402
+from orthanc_glue.ingest import IngestGuard  # noqa: E402
 from orthanc_glue.logs import log_to_orthanc  # noqa: E402
 from pacs.application import Application, Host  # noqa: E402
+from pacs.native.jpeg_ls_encoder import switch_off_jpeg_ls_encoder  # noqa: E402
+from pacs.native.thread_stacks import give_http_threads_whole_stacks  # noqa: E402
 from pacs.settings import parse_settings  # noqa: E402
 
 log_to_orthanc(orthanc)
+switch_off_jpeg_ls_encoder()
+give_http_threads_whole_stacks()
 callbacks = Callbacks(orthanc)
 configuration = json.loads(orthanc.GetConfiguration())
 application = Application(
@@ -30,3 +35,4 @@ application = Application(
 callbacks.on_start(application.start)
 callbacks.on_stop(application.stop)
 callbacks.on_change(application.notice)
+IngestGuard(orthanc, application.metrics).register(callbacks)

@@ -57,21 +57,19 @@ fill_debian() {
   for library in "$root"/usr/lib/*/{blas/libblas,lapack/liblapack}.so.3; do
     if [ -e "$library" ]; then ln -s "$(basename "$(dirname "$library")")/$(basename "$library")" "$(dirname "$library")/../"; fi
   done
-  mkdir -p "$root"/opt/pacs/{plugins,orthanc,viewer-config,venv,viewers} "$root/var/lib/pacs" "$root/etc/ssl/certs" "$root/checkout" "$root/shared"
-  # Compiled once here, or every Python process would compile its imports again.
-  bwrap --bind "$root" / --proc /proc --dev /dev --tmpfs /tmp python3 -m compileall -q -j 0 /usr/lib/python3*/
+  mkdir -p "$root"/opt/pacs/{plugins,orthanc,viewer-config,venv,viewers,pycache} "$root/var/lib/pacs" "$root/etc/ssl/certs" "$root/checkout" "$root/shared"
   touch "$root"/etc/{hosts,resolv.conf,localtime} "$root/etc/ssl/certs/ca-certificates.crt"
 }
 
 fill_venv() {
   "$here/enter.sh" "--$flavour" --network --bind "$1" /opt/pacs/venv -- \
-    sh -c 'python3 -m venv /opt/pacs/venv && exec /opt/pacs/venv/bin/pip install --no-input --disable-pip-version-check --require-hashes -r "$0"' \
+    sh -c 'python3 -m venv /opt/pacs/venv && exec /opt/pacs/venv/bin/pip install --no-compile --no-input --disable-pip-version-check --require-hashes -r "$0"' \
     "/checkout/$(basename "$(lock_file)")"
 }
 
 fill_viewers() {
   "$here/enter.sh" "--$flavour" --network --bind "$1" /opt/pacs/viewers -- \
-    sh -c 'python3 -m venv /tmp/npm && /tmp/npm/bin/pip install --no-input --disable-pip-version-check --require-hashes -r /opt/pacs/viewer-config/npm.lock &&
+    sh -c 'python3 -m venv /tmp/npm && /tmp/npm/bin/pip install --no-compile --no-input --disable-pip-version-check --require-hashes -r /opt/pacs/viewer-config/npm.lock &&
       PATH=/tmp/npm/bin:$PATH exec python3 /opt/pacs/viewer-config/build.py --packages /tmp/packages --output /opt/pacs/viewers'
 }
 

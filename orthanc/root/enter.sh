@@ -27,6 +27,7 @@ for layer in venv viewers; do
   [ -e "$directory" ] && layers+=(--ro-bind "$directory" "/opt/pacs/$layer")
 done
 
+mkdir -p "$cache/pycache"
 arguments=(
   --ro-bind "$(debian_layer)" / --proc /proc --dev /dev --tmpfs /run --tmpfs /tmp --tmpfs /dev/shm
   --ro-bind "$(readlink -f /etc/hosts)" /etc/hosts
@@ -38,6 +39,8 @@ arguments=(
   --ro-bind "$checkout/viewer-config" /opt/pacs/viewer-config
   "$checkout_bind" "$checkout" /checkout
   "${layers[@]}" "${binds[@]}"
+  # Python's compiled modules are kept from start to start, outside the checkout.
+  --bind "$cache/pycache" /opt/pacs/pycache --setenv PYTHONPYCACHEPREFIX /opt/pacs/pycache
   --setenv HOME /tmp --setenv LANG C.UTF-8 --setenv PATH /opt/pacs/venv/bin:/usr/sbin:/usr/bin:/sbin:/bin
   --unsetenv PIP_FIND_LINKS --setenv PYTHONPATH /opt/pacs/plugins --unsetenv SSL_CERT_DIR
   --chdir /checkout --die-with-parent

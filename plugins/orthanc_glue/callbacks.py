@@ -19,6 +19,8 @@ class Callbacks:
     """
 
     def __init__(self, orthanc: ModuleType) -> None:
+        self._orthanc = orthanc
+        self._taken: set[str] = set()
         self._start: list[Callable[[], None]] = []
         self._stop: list[Callable[[], None]] = []
         self._listeners: list[ChangeListener] = []
@@ -40,6 +42,27 @@ class Callbacks:
     def on_change(self, listener: ChangeListener) -> None:
         """Tell `listener` of every change of a kind that the core knows."""
         self._listeners.append(listener)
+
+    def filter_c_store(self, judge: Callable[..., int]) -> None:
+        """Have `judge(instance)` decide by a DICOM status whether an instance sent by C-STORE is taken."""
+        self._take("C-STORE filter")
+        self._orthanc.RegisterIncomingCStoreInstanceFilter(judge)
+
+    def filter_received(self, judge: Callable[[bytes, int], tuple[int, bytes | None]]) -> None:
+        """Have `judge(data, origin)` decide what is stored of an instance, whichever way it came."""
+        self._take("received instance filter")
+        self._orthanc.RegisterReceivedInstanceCallback(judge)
+
+    def route(self, pattern: str, answer: Callable[..., None]) -> None:
+        """Have `answer(output, uri, **request)` answer a path of Orthanc's REST API, in its stead where it has one."""
+        self._orthanc.RegisterRestCallback(pattern, answer)
+
+    def _take(self, name: str) -> None:
+        """Refuse a second owner: Orthanc would forget the first without a word."""
+        if name in self._taken:
+            message = f"The {name} has an owner already: let that one ask the other."
+            raise ValueError(message)
+        self._taken.add(name)
 
     def _on_change(self, change_type: int, level: int, resource_id: str) -> None:
         """Take one change from Orthanc. Nothing may be raised into it: a fault ends here, in the log."""

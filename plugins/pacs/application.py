@@ -40,13 +40,17 @@ class Application:
     Raises
     ------
     DatabaseError : the plugins' database can't be used.
+
+    Attributes
+    ----------
+    metrics : what Prometheus is told, for whoever has figures to add.
     """
 
     def __init__(self, settings: Settings, archive: Archive, host: Host) -> None:
         self._database = Database(settings.database.url)
         self._database.migrate()
         self._supervisor = Supervisor()
-        self._metrics = Metrics(__version__, partial(archive.get_bytes, "/tools/metrics-prometheus"))
+        self.metrics = Metrics(__version__, partial(archive.get_bytes, "/tools/metrics-prometheus"))
         queues = (warm_queue := WorkQueue(self._database, warm.QUEUE_NAME),)
         index = StudyIndex(self._database, archive)
         self._feed = ChangeFeed(self._database, archive, index, stable_age_seconds=host.stable_age_seconds)
@@ -55,13 +59,13 @@ class Application:
             settings=settings,
             archive=archive,
             database=self._database,
-            metrics=self._metrics,
+            metrics=self.metrics,
             supervisor=self._supervisor,
             queues=queues,
             version=__version__,
             storage_directory=host.storage_directory,
         )
-        self._metrics.registry.register(WorkCollector(self._database, queues, self._supervisor))
+        self.metrics.registry.register(WorkCollector(self._database, queues, self._supervisor))
         self._supervisor.add("pages", partial(serve, create_app(services), settings.web.socket))
         self._supervisor.add("changes", self._feed.run)
         self._supervisor.add("study index", index.run)

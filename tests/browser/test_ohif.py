@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, Request, Response, expect, sync_playwright
+from playwright.sync_api import Browser, FilePayload, Locator, Page, Request, Response, expect, sync_playwright
 from pydicom import Dataset
 from pydicom.uid import (
     UID,
@@ -222,7 +222,8 @@ def test_viewer_takes_an_upload(page: Page, pacs: RunningPacs) -> None:
     number = generate_uid()[-10:]
     page.goto("/ohif/")
     page.get_by_text("Upload").first.click(timeout=SECONDS * 1000)
-    file = {"name": "image.dcm", "mimeType": "application/dicom", "buffer": as_file(dicom_image(PatientID=number))}
+    content = as_file(dicom_image(PatientID=number))
+    file = FilePayload(name="image.dcm", mimeType="application/dicom", buffer=content)
     page.locator("input[type=file]").first.set_input_files(file)
     expect(page.get_by_text(re.compile("1 file completed"))).to_be_visible(timeout=SECONDS * 1000)
     found = pacs.archive.post_json("/tools/find", {"Level": "Study", "Query": {"PatientID": number}})
