@@ -4,5 +4,4 @@ set -euo pipefail
 ruff check .
 ruff format --check .
 mypy
-djlint --check plugins/pacs/web/templates
 djlint --lint plugins/pacs/web/templates

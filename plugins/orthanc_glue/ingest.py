@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from http import HTTPStatus
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlencode
@@ -88,7 +89,7 @@ def _named(orthanc: ModuleType, error: Exception) -> PacsError:
     code, reason = error.args[0], error.args[-1]
     refusal = ArchiveError(f"Orthanc did not store this file: {reason}.")
     refusal.status = {
-        int(orthanc.ErrorCode.BAD_FILE_FORMAT): 400,
-        int(orthanc.ErrorCode.FULL_STORAGE): 507,
-    }.get(code, 500)
+        int(orthanc.ErrorCode.BAD_FILE_FORMAT): HTTPStatus.BAD_REQUEST,
+        int(orthanc.ErrorCode.FULL_STORAGE): HTTPStatus.INSUFFICIENT_STORAGE,
+    }.get(code, HTTPStatus.INTERNAL_SERVER_ERROR)
     return refusal

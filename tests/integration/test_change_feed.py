@@ -26,7 +26,7 @@ from fixtures.orthanc_alone import OrthancAlone, orthanc_alone
 from pacs.database import Database
 from pacs.ports import Change, ChangeKind, ResourceLevel
 from pacs.studies import ChangeFeed, FeedChange, StudyIndex, StudyQuery, StudyRow, search, warm
-from pacs.work import WorkQueue
+from pacs.work import WorkQueue, WorkState
 
 if TYPE_CHECKING:
     from fixtures.postgresql import PostgresqlCluster
@@ -82,7 +82,7 @@ def listening(database: Database, orthanc: OrthancAlone) -> Listening:
 
 
 def _items(database: Database, queue_name: str) -> Counter[tuple[str, str]]:
-    items = WorkQueue(database, queue_name).list_items(most=1000)
+    items = WorkQueue(database, queue_name).list_items(*WorkState, most=1000)
     return Counter((item.payload["kind"], item.payload["id"]) for item in items)
 
 
@@ -515,7 +515,7 @@ def test_stable_series_is_put_to_be_warmed(listening: Listening, orthanc: Orthan
     warm.subscribe(listening.feed, queue)
     series_id = _store(orthanc)["ParentSeries"]
     listening.drain_until(lambda: listening.kinds()["StableStudy"] == 1)
-    (item,) = queue.list_items()
+    (item,) = queue.list_items(*WorkState)
     assert item.payload == {"orthanc_series_id": series_id}
     assert item.priority < 0
     assert item.next_try_at > item.received_at

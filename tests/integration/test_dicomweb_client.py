@@ -51,7 +51,9 @@ def patients(client: DICOMwebClient) -> list[Dataset]:
     """Return the images of three patients, stored by STOW-RS in one request."""
     images = [as_read(image) for image in studies_to_find("WEB")]
     answer = client.store_instances(images)
-    assert [each.ReferencedSOPInstanceUID for each in answer.ReferencedSOPSequence] == [each.SOPInstanceUID for each in images]
+    assert [each.ReferencedSOPInstanceUID for each in answer.ReferencedSOPSequence] == [
+        each.SOPInstanceUID for each in images
+    ]
     return images
 
 
@@ -87,7 +89,9 @@ def test_study_search_matches_as_dicom_says(client: DICOMwebClient, filters: dic
 @pytest.mark.usefixtures("patients")
 def test_search_is_paged_by_limit_and_offset(client: DICOMwebClient) -> None:
     """Pages of one study follow each other without a gap or a repetition, and end."""
-    pages = [client.search_for_studies(search_filters={"PatientID": "WEB-*"}, limit=1, offset=offset) for offset in range(4)]
+    pages = [
+        client.search_for_studies(search_filters={"PatientID": "WEB-*"}, limit=1, offset=offset) for offset in range(4)
+    ]
     assert [len(page) for page in pages] == [1, 1, 1, 0]
     assert len({value(page[0], STUDY) for page in pages[:3]}) == 3
     assert len(client.search_for_studies(search_filters={"PatientID": "WEB-*"}, limit=2, get_remaining=True)) == 3
@@ -96,14 +100,18 @@ def test_search_is_paged_by_limit_and_offset(client: DICOMwebClient) -> None:
 @pytest.mark.usefixtures("patients")
 def test_search_that_asks_for_fuzzy_matching_is_answered_literally(client: DICOMwebClient) -> None:
     """Fuzzy matching is not offered; a client that asks for it gets the literal matches, not an error."""
-    studies = client.search_for_studies(fuzzymatching=True, search_filters={"PatientName": "MUNIZ^ANA", "PatientID": "WEB-*"})
+    studies = client.search_for_studies(
+        fuzzymatching=True, search_filters={"PatientName": "MUNIZ^ANA", "PatientID": "WEB-*"}
+    )
     assert [value(study, PATIENT_ID) for study in studies] == ["WEB-2"]
 
 
 @pytest.mark.usefixtures("patients")
 def test_search_answers_with_the_fields_that_were_asked_for(client: DICOMwebClient) -> None:
     """Several fields, by keyword and by tag, come with the answer, accents intact; counts and kinds come anyway."""
-    (study,) = client.search_for_studies(search_filters={"PatientID": "WEB-1"}, fields=["StudyDescription", "00081010", "PatientAge"])
+    (study,) = client.search_for_studies(
+        search_filters={"PatientID": "WEB-1"}, fields=["StudyDescription", "00081010", "PatientAge"]
+    )
     assert value(study, DESCRIPTION) == "Tórax de seguimiento"
     assert study[PATIENT_NAME]["Value"] == [{"Alphabetic": "MUÑOZ^ÍÑIGO"}]
     assert (value(study, "00201206"), value(study, "00201208"), study["00080061"]["Value"]) == (1, 3, ["CT"])
@@ -203,13 +211,24 @@ def test_document_is_fetched_as_bulk_data(client: DICOMwebClient, pacs: RunningP
 def test_addresses_in_answers_are_those_of_the_site(pacs: RunningPacs, patients: list[Dataset]) -> None:
     """Where an answer says that something is, it is: the browser's own address stands in it, not Orthanc's."""
     one = patients[0]
-    instance = f"/dicom-web/studies/{one.StudyInstanceUID}/series/{one.SeriesInstanceUID}/instances/{one.SOPInstanceUID}"
+    instance = (
+        f"/dicom-web/studies/{one.StudyInstanceUID}/series/{one.SeriesInstanceUID}/instances/{one.SOPInstanceUID}"
+    )
     (metadata,) = httpx.get(f"{pacs.url}{instance}/metadata").json()
     assert metadata["7FE00010"][BULK].startswith(f"{pacs.url}{instance}/bulk")
     assert len(httpx.get(metadata["7FE00010"][BULK]).content) > len(one.PixelData)
 
 
-@pytest.mark.parametrize("what", ["", "/metadata", "/series/1.2.3", "/series/1.2.3/instances/1.2.3/frames/1", "/series/1.2.3/instances/1.2.3/rendered"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "",
+        "/metadata",
+        "/series/1.2.3",
+        "/series/1.2.3/instances/1.2.3/frames/1",
+        "/series/1.2.3/instances/1.2.3/rendered",
+    ],
+)
 def test_what_is_not_there_is_not_found(pacs: RunningPacs, what: str) -> None:
     """An unknown study is a 404 that says so, not an empty success and not a fault of the server."""
     answer = httpx.get(f"{pacs.url}/dicom-web/studies/1.2.3{what}")
@@ -225,7 +244,9 @@ def test_one_and_many_instances_are_stored(client: DICOMwebClient) -> None:
     images = [as_read(image) for image in stack_of(12, PatientID="WEB-STOW")]
     for sent in (images[:1], images[1:]):
         answer = client.store_instances(sent, study_instance_uid=images[0].StudyInstanceUID)
-        assert [each.ReferencedSOPInstanceUID for each in answer.ReferencedSOPSequence] == [each.SOPInstanceUID for each in sent]
+        assert [each.ReferencedSOPInstanceUID for each in answer.ReferencedSOPSequence] == [
+            each.SOPInstanceUID for each in sent
+        ]
         assert all(each.RetrieveURL.endswith(each.ReferencedSOPInstanceUID) for each in answer.ReferencedSOPSequence)
     assert by_uid(client.retrieve_study(images[0].StudyInstanceUID)) == by_uid(images)
 
@@ -260,7 +281,9 @@ def test_instance_of_another_study_is_refused_by_name(pacs: RunningPacs, client:
         client.retrieve_study(image.StudyInstanceUID)
 
 
-@pytest.mark.parametrize("content_type", ["application/json", "text/plain", 'multipart/related; type="application/dicom"'])
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "text/plain", 'multipart/related; type="application/dicom"']
+)
 def test_request_that_is_no_stow_is_refused(pacs: RunningPacs, content_type: str) -> None:
     """Another content type, or one without its boundary, is a fault of the client and is told so."""
     answer = httpx.post(f"{pacs.url}/dicom-web/studies", content=b"{}", headers={"Content-Type": content_type})

@@ -76,13 +76,17 @@ def test_archive_answers_an_echo_from_anyone(pacs: RunningPacs) -> None:
 
 
 @pytest.mark.parametrize("syntax", PROPOSALS, ids=lambda syntax: syntax.name)
-def test_image_comes_back_as_sent_when_its_syntax_alone_is_proposed(pacs: RunningPacs, tmp_path: Path, syntax: UID) -> None:
+def test_image_comes_back_as_sent_when_its_syntax_alone_is_proposed(
+    pacs: RunningPacs, tmp_path: Path, syntax: UID
+) -> None:
     """The archive takes every transfer syntax that modalities send, keeps it, and gives every element back (WADO-RS)."""
     sent = image_in(syntax, f"SYNTAX-{syntax}")
     path, option = write(sent, tmp_path / "sent.dcm"), PROPOSALS[syntax]
     done = ask("storescu", pacs, option, "-R", path) if option else ask("dcmsend", pacs, "--decompress-never", path)
     assert done.returncode == 0, done.stdout
-    instance = f"/dicom-web/studies/{sent.StudyInstanceUID}/series/{sent.SeriesInstanceUID}/instances/{sent.SOPInstanceUID}"
+    instance = (
+        f"/dicom-web/studies/{sent.StudyInstanceUID}/series/{sent.SeriesInstanceUID}/instances/{sent.SOPInstanceUID}"
+    )
     kept = dcmread(BytesIO(as_kept(pacs, instance)))
     assert kept.file_meta.TransferSyntaxUID == syntax
     assert kept == dcmread(path)
@@ -90,7 +94,10 @@ def test_image_comes_back_as_sent_when_its_syntax_alone_is_proposed(pacs: Runnin
 
 def test_dcmsend_sends_a_folder_of_mixed_syntaxes(pacs: RunningPacs, tmp_path: Path) -> None:
     """One association with several contexts stores files of several kinds, and each is answered with success."""
-    sent = [image_in(syntax, "DCMSEND") for syntax in (ImplicitVRLittleEndian, JPEGLosslessSV1, RLELossless, JPEG2000Lossless)]
+    sent = [
+        image_in(syntax, "DCMSEND")
+        for syntax in (ImplicitVRLittleEndian, JPEGLosslessSV1, RLELossless, JPEG2000Lossless)
+    ]
     files = [write(image, tmp_path / f"{number}.dcm") for number, image in enumerate(sent)]
     report = tmp_path / "report.txt"
     done = ask("dcmsend", pacs, "--decompress-never", "--create-report-file", str(report), *files)
@@ -120,12 +127,17 @@ def test_dcmsend_sends_a_folder_of_mixed_syntaxes(pacs: RunningPacs, tmp_path: P
     ids=str,
 )
 @pytest.mark.usefixtures("patients")
-def test_study_search_matches_as_dicom_says(pacs: RunningPacs, tmp_path: Path, keys: list[str], found: set[str]) -> None:
+def test_study_search_matches_as_dicom_says(
+    pacs: RunningPacs, tmp_path: Path, keys: list[str], found: set[str]
+) -> None:
     """Wildcards, ranges, lists and accents select the studies that PS3.4 C.2.2.2 says, and no other."""
     given = {key.split("=")[0] for key in keys}
     asked = [key for key in ("PatientID=DCMTK-*", "PatientName", "StudyInstanceUID") if key.split("=")[0] not in given]
     answers = find(
-        pacs, tmp_path / "answers", ["SpecificCharacterSet=ISO_IR 192", "QueryRetrieveLevel=STUDY", *asked, *keys], calling=WORKSTATION
+        pacs,
+        tmp_path / "answers",
+        ["SpecificCharacterSet=ISO_IR 192", "QueryRetrieveLevel=STUDY", *asked, *keys],
+        calling=WORKSTATION,
     )
     assert sorted(answer.PatientID for answer in answers) == sorted(found)
 
@@ -141,7 +153,9 @@ def test_search_understands_latin_1(pacs: RunningPacs, tmp_path: Path) -> None:
     folder = tmp_path / "answers"
     folder.mkdir()
     done = ask("findscu", pacs, "-S", "-X", "-od", str(folder), query, calling=WORKSTATION)
-    assert [(each.PatientID, str(each.PatientName)) for each in read_folder(folder)] == [("DCMTK-1", "MUÑOZ^ÍÑIGO")], done.stdout
+    assert [(each.PatientID, str(each.PatientName)) for each in read_folder(folder)] == [("DCMTK-1", "MUÑOZ^ÍÑIGO")], (
+        done.stdout
+    )
 
 
 @pytest.mark.parametrize(
@@ -176,11 +190,22 @@ def test_search_counts_what_a_study_holds(pacs: RunningPacs, patients: list[Data
     assert (answer.NumberOfStudyRelatedSeries, answer.NumberOfStudyRelatedInstances) == (2, 3)
 
 
-def test_study_is_moved_to_the_registered_workstation(pacs: RunningPacs, patients: list[Dataset], workstation: Path) -> None:
+def test_study_is_moved_to_the_registered_workstation(
+    pacs: RunningPacs, patients: list[Dataset], workstation: Path
+) -> None:
     """C-MOVE delivers every image of the study, byte for byte."""
     study = patients[0].StudyInstanceUID
     done = ask(
-        "movescu", pacs, "-S", "-aem", WORKSTATION, "-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study}", calling=WORKSTATION
+        "movescu",
+        pacs,
+        "-S",
+        "-aem",
+        WORKSTATION,
+        "-k",
+        "QueryRetrieveLevel=STUDY",
+        "-k",
+        f"StudyInstanceUID={study}",
+        calling=WORKSTATION,
     )
     assert "Received Final Move Response (Success)" in done.stdout, done.stdout
     arrived = {path: dcmread(path) for path in workstation.iterdir()}
@@ -190,7 +215,10 @@ def test_study_is_moved_to_the_registered_workstation(pacs: RunningPacs, patient
         assert data_set_of(path.read_bytes()) == kept_data_set(pacs, sop_instance_uid)
 
 
-@pytest.mark.parametrize(("syntax", "option"), [(JPEGLosslessSV1, "+xs"), (RLELossless, "+xr"), (JPEG2000Lossless, "+xv"), (ImplicitVRLittleEndian, "+xi")])
+@pytest.mark.parametrize(
+    ("syntax", "option"),
+    [(JPEGLosslessSV1, "+xs"), (RLELossless, "+xr"), (JPEG2000Lossless, "+xv"), (ImplicitVRLittleEndian, "+xi")],
+)
 @pytest.mark.usefixtures("workstation")
 def test_study_is_fetched_in_its_own_syntax(pacs: RunningPacs, tmp_path: Path, syntax: UID, option: str) -> None:
     """C-GET gives a workstation that takes the image's transfer syntax the same bytes."""
@@ -206,7 +234,9 @@ def test_study_is_fetched_in_its_own_syntax(pacs: RunningPacs, tmp_path: Path, s
 
 
 @pytest.mark.usefixtures("workstation")
-def test_compressed_image_is_decompressed_for_a_workstation_that_takes_no_other(pacs: RunningPacs, tmp_path: Path) -> None:
+def test_compressed_image_is_decompressed_for_a_workstation_that_takes_no_other(
+    pacs: RunningPacs, tmp_path: Path
+) -> None:
     """C-GET by a workstation that knows uncompressed images alone gets the same pixels."""
     image = image_in(JPEGLosslessSV1, "GET-PLAIN")
     assert store_all(pacs, [image]) == [0x0000]
@@ -227,7 +257,16 @@ def test_real_series_is_stored_and_moved_unchanged(pacs: RunningPacs, workstatio
     sent = {each.SOPInstanceUID: each for each in map(dcmread, files)}
     study = next(iter(sent.values())).StudyInstanceUID
     done = ask(
-        "movescu", pacs, "-S", "-aem", WORKSTATION, "-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study}", calling=WORKSTATION
+        "movescu",
+        pacs,
+        "-S",
+        "-aem",
+        WORKSTATION,
+        "-k",
+        "QueryRetrieveLevel=STUDY",
+        "-k",
+        f"StudyInstanceUID={study}",
+        calling=WORKSTATION,
     )
     assert "Received Final Move Response (Success)" in done.stdout, done.stdout
     arrived = {each.SOPInstanceUID: each for each in read_folder(workstation)}
@@ -237,7 +276,9 @@ def test_real_series_is_stored_and_moved_unchanged(pacs: RunningPacs, workstatio
 
 def kept_data_set(pacs: RunningPacs, sop_instance_uid: str) -> bytes:
     """Return the data set that the archive keeps, as it was encoded."""
-    (orthanc_id,) = pacs.archive.post_json("/tools/find", {"Level": "Instance", "Query": {"SOPInstanceUID": sop_instance_uid}})
+    (orthanc_id,) = pacs.archive.post_json(
+        "/tools/find", {"Level": "Instance", "Query": {"SOPInstanceUID": sop_instance_uid}}
+    )
     return data_set_of(pacs.archive.get_bytes(f"/instances/{orthanc_id}/file"))
 
 

@@ -10,7 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from pydicom import Dataset
-from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, HTJ2KLossless, JPEGBaseline8Bit, SecondaryCaptureImageStorage, generate_uid
+from pydicom.uid import (
+    UID,
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    JPEGBaseline8Bit,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
 from pynetdicom import build_context, evt
 from pynetdicom.association import Association
 from pynetdicom.sop_class import (
@@ -34,6 +42,7 @@ from fixtures.stations import (
     storage_context,
     store,
     store_all,
+    study_keys,
 )
 
 WORKSTATION = "PYNET_WS"
@@ -123,7 +132,13 @@ def test_whole_study_is_moved(pacs: RunningPacs, patients: list[Dataset], workst
     ],
 )  # fmt: skip
 def test_search_answers_at_each_level(
-    pacs: RunningPacs, patients: list[Dataset], model: UID, level: str, keys: dict[str, str], keyword: str, expected: list[object]
+    pacs: RunningPacs,
+    patients: list[Dataset],
+    model: UID,
+    level: str,
+    keys: dict[str, str],
+    keyword: str,
+    expected: list[object],
 ) -> None:
     """Both information models answer at their levels, and what was asked for stands in the answers."""
     question = Dataset()
@@ -140,7 +155,9 @@ def test_search_answers_at_each_level(
 
 def test_modalities_that_send_at_once_lose_nothing(pacs: RunningPacs) -> None:
     """Several modalities store into one study at the same time: all of it is there, each image once."""
-    stacks = [stack_of(IMAGES_EACH, PatientID="PYNET-PARALLEL", SeriesNumber=number) for number in range(1, MODALITIES + 1)]
+    stacks = [
+        stack_of(IMAGES_EACH, PatientID="PYNET-PARALLEL", SeriesNumber=number) for number in range(1, MODALITIES + 1)
+    ]
     for stack in stacks:
         series_instance_uid = generate_uid()
         for image in stack:
@@ -158,12 +175,16 @@ def test_image_that_is_sent_twice_is_stored_once_and_stays_the_first(pacs: Runni
     assert store_all(pacs, [image, image]) == [SUCCESS, SUCCESS]
     image.PixelData = bytes(len(image.PixelData))
     store_all(pacs, [image])
-    (orthanc_id,) = pacs.archive.post_json("/tools/find", {"Level": "Instance", "Query": {"SOPInstanceUID": image.SOPInstanceUID}})
+    (orthanc_id,) = pacs.archive.post_json(
+        "/tools/find", {"Level": "Instance", "Query": {"SOPInstanceUID": image.SOPInstanceUID}}
+    )
     assert pacs.archive.get_bytes(f"/instances/{orthanc_id}/file").endswith(kept)
 
 
 @pytest.mark.parametrize("farewell", [b"", A_ABORT], ids=["cable pulled", "A-ABORT"])
-def test_association_that_breaks_in_the_middle_of_an_image_leaves_nothing_half(pacs: RunningPacs, farewell: bytes) -> None:
+def test_association_that_breaks_in_the_middle_of_an_image_leaves_nothing_half(
+    pacs: RunningPacs, farewell: bytes
+) -> None:
     """Cut off within a C-STORE, the archive keeps what it acknowledged before, nothing of the rest, and takes it anew."""
     patient_id = f"PYNET-CUT-{len(farewell)}"
     before, beside, cut = stack_of(3, PatientID=patient_id)
@@ -196,13 +217,6 @@ def move(pacs: RunningPacs, keys: Dataset, destination: str) -> Dataset:
         answers = list(association.send_c_move(keys, destination, model))
     final: Dataset = answers[-1][0]
     return final
-
-
-def study_keys(image: Dataset) -> Dataset:
-    """Return the keys of the study that `image` is of."""
-    keys = Dataset()
-    keys.QueryRetrieveLevel, keys.StudyInstanceUID = "STUDY", image.StudyInstanceUID
-    return keys
 
 
 def kept_of_patient(pacs: RunningPacs, patient_id: str) -> set[str]:
