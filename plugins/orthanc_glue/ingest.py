@@ -88,8 +88,11 @@ def _named(orthanc: ModuleType, error: Exception) -> PacsError:
     """Return Orthanc's refusal of a file with the status that it has over HTTP."""
     code, reason = error.args[0], error.args[-1]
     refusal = ArchiveError(f"Orthanc did not store this file: {reason}.")
-    refusal.status = {
-        int(orthanc.ErrorCode.BAD_FILE_FORMAT): HTTPStatus.BAD_REQUEST,
-        int(orthanc.ErrorCode.FULL_STORAGE): HTTPStatus.INSUFFICIENT_STORAGE,
-    }.get(code, HTTPStatus.INTERNAL_SERVER_ERROR)
+    codes = orthanc.ErrorCode
+    if code in {int(codes.BAD_FILE_FORMAT), int(codes.INEXISTENT_TAG), int(codes.PARAMETER_OUT_OF_RANGE)}:
+        refusal.status = HTTPStatus.BAD_REQUEST
+    elif code == int(codes.FULL_STORAGE):
+        refusal.status = HTTPStatus.INSUFFICIENT_STORAGE
+    else:
+        refusal.status = HTTPStatus.INTERNAL_SERVER_ERROR
     return refusal

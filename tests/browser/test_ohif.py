@@ -236,7 +236,7 @@ def test_viewer_speaks_the_language_of_the_browser(browser: Browser, pacs: Runni
     context = browser.new_context(base_url=pacs.url, locale=spoken)
     page = context.new_page()
     page.goto("/ohif/")
-    page.wait_for_function("document.querySelector('#root').children.length > 0", timeout=SECONDS * 1000)
+    expect(page.locator("#root > *")).not_to_have_count(0, timeout=SECONDS * 1000)
     assert page.evaluate("localStorage.getItem('i18nextLng')") == used
     context.close()
 

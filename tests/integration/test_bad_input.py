@@ -150,7 +150,7 @@ def test_unknown_modality_may_store_and_echo(pacs: RunningPacs) -> None:
 def test_stranger_reads_nothing(
     pacs: RunningPacs, before: list[Dataset], service: str, model: UID, calling: str
 ) -> None:
-    """C-FIND, C-MOVE and C-GET of an unregistered title, or from another address than its own, get not one answer; the log says why."""
+    """An unregistered title, or one from another address than its own, gets not one answer; the log says why."""
     register(pacs, "ELSEWHERE", 104, host="192.0.2.1")
     keys = study_keys(before[0])
     with associated(pacs, [build_context(model)], calling=calling) as association:

@@ -43,6 +43,7 @@ class Listening:
 
     def __init__(self, database: Database, orthanc: OrthancAlone, **options: Any) -> None:
         self.database = database
+        self._orthanc = orthanc
         self.index = StudyIndex(database, orthanc.archive)
         self.feed = ChangeFeed(database, orthanc.archive, self.index, poll_seconds=0.1, **options)
         self._queue = WorkQueue(database, "told")
@@ -58,6 +59,11 @@ class Listening:
     def kinds(self) -> Counter[str]:
         """Return how many changes of each kind were committed."""
         return Counter(kind for kind, _ in self.told().elements())
+
+    def again(self, **options: Any) -> Listening:
+        """Return the feed of the next process, after this one has ended in order."""
+        self.feed._cursor.give_back()
+        return Listening(self.database, self._orthanc, **options)
 
     def drain(self) -> None:
         """Deliver all that there is now."""
@@ -157,9 +163,10 @@ def test_first_start_tells_no_history(orthanc: OrthancAlone, database: Database)
 
 def test_new_feed_continues(orthanc: OrthancAlone, database: Database) -> None:
     """What happened while no feed ran is told by the next one."""
-    Listening(database, orthanc).drain()
+    listening = Listening(database, orthanc)
+    listening.drain()
     study_id = _store(orthanc)["ParentStudy"]
-    again = Listening(database, orthanc)
+    again = listening.again()
     again.drain()
     assert again.told()["NewStudy", study_id] == 1
 
@@ -235,7 +242,9 @@ def test_fault_of_subscriber_commits_nothing(listening: Listening, orthanc: Orth
 
 def test_killed_feed_loses_and_repeats_nothing(orthanc: OrthancAlone, database: Database, database_url: str) -> None:
     """A feed killed in the middle of transactions and at any moment tells every change exactly once all the same."""
-    Listening(database, orthanc).drain()  # begins
+    listening = Listening(database, orthanc)
+    listening.drain()
+    listening.feed._cursor.give_back()
     stored: list[dict[str, str]] = []
 
     def store() -> None:
@@ -347,8 +356,9 @@ def test_forgotten_stable_events_are_told_once(orthanc: OrthancAlone, database: 
     forgotten = _store(orthanc, StudyInstanceUID=study_uid)
     listening.drain()
     orthanc.restart(how)
+    later = listening
     for _ in range(3):
-        later = Listening(database, orthanc, clock=_later)
+        later = later.again(clock=_later)
         for _ in range(3):
             later.drain()
     told = later.told()
@@ -381,7 +391,7 @@ def test_forgotten_and_deleted_is_not_told(orthanc: OrthancAlone, database: Data
     listening.drain()
     orthanc.archive.delete(f"/studies/{study_id}")
     orthanc.restart()
-    later = Listening(database, orthanc, clock=_later)
+    later = listening.again(clock=_later)
     for _ in range(3):
         later.feed._sweep_at = 0.0
         later.drain()
@@ -402,7 +412,7 @@ def test_emptied_archive_is_read_from_its_beginning(
     orthanc.erase()
     orthanc.start()
     study_id = _store(orthanc)["ParentStudy"]
-    again = Listening(database, orthanc)
+    again = listening.again()
     with caplog.at_level(logging.WARNING):
         again.drain()
     assert again.told()["NewStudy", study_id] == 1
@@ -428,7 +438,7 @@ def test_restored_archive_tells_only_news(
     time.sleep(1.1)
     orthanc.start()
     new = [_store(orthanc)["ParentStudy"] for _ in range(studies_after)]
-    again = Listening(database, orthanc)
+    again = listening.again()
     again.drain()
     assert {study_id for kind, study_id in again.told() if kind == "NewStudy"} == {old, *lost, *new}
     assert max(again.told().values()) == 1
@@ -445,10 +455,10 @@ def test_deleting_newest_study_is_no_other_database(
     listening.drain_until(lambda: listening.kinds()["StableStudy"] == 2)
     orthanc.archive.delete(f"/studies/{deleted}")
     with caplog.at_level(logging.WARNING):
-        again = Listening(database, orthanc)
+        again = listening.again()
         again.drain()
         orthanc.restart()
-        again = Listening(database, orthanc)
+        again = again.again()
         again.drain()
     assert caplog.text == ""
     assert again.told()["NewStudy", kept] == 1

@@ -22,7 +22,7 @@ ORPHANS_AT_MOST = KILLS * MODALITIES
 
 @pytest.mark.timeout(240)
 def test_nothing_acknowledged_is_lost_or_doubled_when_orthanc_is_killed(tmp_path: Path) -> None:
-    """Five kills in the middle of 1,000 C-STOREs: each image is there once, byte for byte, and index, files and our list agree."""
+    """Five kills within 1,000 C-STOREs: each image is there once, byte for byte; index, files and our list agree."""
     instances = small_instances(studies=10, instances_each=100)
     pacs, modalities = send_through_kills(tmp_path, instances, KILLS, seed=1)
     try:

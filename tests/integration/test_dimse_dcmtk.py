@@ -33,7 +33,7 @@ from fixtures.stations import data_set_of, register, store_all
 from pacs.demo.syntaxes import write
 
 WORKSTATION = "DCMTK_WS"
-# What makes storescu propose a syntax alone; it has no word for JPEG Lossless of another prediction: dcmsend reads the file's.
+# What makes storescu propose a syntax alone. It has none for JPEG Lossless of any prediction: dcmsend takes the file's.
 PROPOSALS: dict[UID, str | None] = {
     ImplicitVRLittleEndian: "-xi",
     ExplicitVRLittleEndian: "-xe",
@@ -79,7 +79,7 @@ def test_archive_answers_an_echo_from_anyone(pacs: RunningPacs) -> None:
 def test_image_comes_back_as_sent_when_its_syntax_alone_is_proposed(
     pacs: RunningPacs, tmp_path: Path, syntax: UID
 ) -> None:
-    """The archive takes every transfer syntax that modalities send, keeps it, and gives every element back (WADO-RS)."""
+    """The archive takes every transfer syntax that modalities send, keeps it, and gives every element back."""
     sent = image_in(syntax, f"SYNTAX-{syntax}")
     path, option = write(sent, tmp_path / "sent.dcm"), PROPOSALS[syntax]
     done = ask("storescu", pacs, option, "-R", path) if option else ask("dcmsend", pacs, "--decompress-never", path)
@@ -159,26 +159,26 @@ def test_search_understands_latin_1(pacs: RunningPacs, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "keys", "expected"),
+    ("keys", "expected"),
     [
-        ("PATIENT", ["PatientID=DCMTK-*", "PatientName=MU*"], 2),
-        ("STUDY", ["PatientID=DCMTK-*"], 3),
-        ("SERIES", ["StudyInstanceUID={study}", "Modality"], 2),
-        ("SERIES", ["StudyInstanceUID={study}", "Modality=SR"], 1),
-        ("IMAGE", ["StudyInstanceUID={study}", "SeriesInstanceUID={series}", "SOPInstanceUID"], 2),
-        ("IMAGE", ["StudyInstanceUID={study}", "SeriesInstanceUID={series}", "InstanceNumber=2"], 1),
+        (["QueryRetrieveLevel=PATIENT", "PatientID=DCMTK-*", "PatientName=MU*"], 2),
+        (["QueryRetrieveLevel=STUDY", "PatientID=DCMTK-*"], 3),
+        (["QueryRetrieveLevel=SERIES", "StudyInstanceUID={study}", "Modality"], 2),
+        (["QueryRetrieveLevel=SERIES", "StudyInstanceUID={study}", "Modality=SR"], 1),
+        (["QueryRetrieveLevel=IMAGE", "StudyInstanceUID={study}", "SeriesInstanceUID={series}", "SOPInstanceUID"], 2),
+        (["QueryRetrieveLevel=IMAGE", "StudyInstanceUID={study}", "SeriesInstanceUID={series}", "InstanceNumber=2"], 1),
     ],
     ids=str,
 )
 def test_search_answers_at_each_level(
-    pacs: RunningPacs, patients: list[Dataset], tmp_path: Path, level: str, keys: list[str], expected: int
+    pacs: RunningPacs, patients: list[Dataset], tmp_path: Path, keys: list[str], expected: int
 ) -> None:
     """Patients, studies, series and images are told one by one, each with the level it was asked at."""
     ultrasound = patients[4]
     uids = {"study": ultrasound.StudyInstanceUID, "series": ultrasound.SeriesInstanceUID}
     filled = [key.format(**uids) for key in keys]
-    answers = find(pacs, tmp_path / "answers", [f"QueryRetrieveLevel={level}", *filled], calling=WORKSTATION)
-    assert [answer.QueryRetrieveLevel for answer in answers] == [level] * expected
+    answers = find(pacs, tmp_path / "answers", filled, calling=WORKSTATION)
+    assert [f"QueryRetrieveLevel={answer.QueryRetrieveLevel}" for answer in answers] == [keys[0]] * expected
 
 
 def test_search_counts_what_a_study_holds(pacs: RunningPacs, patients: list[Dataset], tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def kept_data_set(pacs: RunningPacs, sop_instance_uid: str) -> bytes:
 
 
 def as_kept(pacs: RunningPacs, instance: str) -> bytes:
-    """Fetch an instance by WADO-RS in the transfer syntax that it is kept in: the only part of a multipart/related body."""
+    """Fetch an instance by WADO-RS in the transfer syntax that it is kept in: the only part of a multipart body."""
     accept = 'multipart/related; type="application/dicom"; transfer-syntax=*'
     multipart = httpx.get(f"{pacs.url}{instance}", headers={"Accept": accept}).raise_for_status().content
     boundary, rest = multipart.split(b"\r\n", 1)

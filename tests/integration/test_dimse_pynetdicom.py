@@ -46,6 +46,7 @@ from fixtures.stations import (
 )
 
 WORKSTATION = "PYNET_WS"
+PATIENT_ROOT, STUDY_ROOT = PatientRootQueryRetrieveInformationModelFind, StudyRootQueryRetrieveInformationModelFind
 SUCCESS = 0x0000
 # PS3.8 9.3.8: source 0, the user.
 A_ABORT = bytes.fromhex("07 00 00000004 00 00 00 00")
@@ -56,7 +57,7 @@ IMAGES_EACH = 15
 
 @pytest.fixture(scope="module")
 def workstation(pacs: RunningPacs) -> Iterator[Station]:
-    """Return a registered workstation that takes every syntax, alone in its context so that nothing need be converted."""
+    """Return a registered workstation that takes every syntax, so that nothing need be converted."""
     contexts = [build_context(CTImageStorage, list(SYNTAXES)), build_context(SecondaryCaptureImageStorage)]
     with listening(WORKSTATION, contexts) as station:
         register(pacs, station.aet, station.port)
@@ -88,7 +89,7 @@ def test_archive_answers_echoes_of_several_stations_at_once(pacs: RunningPacs) -
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.name)
 @pytest.mark.usefixtures("workstation")
 def test_image_is_fetched_with_the_bytes_that_were_sent(pacs: RunningPacs, syntax: UID) -> None:
-    """C-STORE, then C-GET: the data set comes back byte by byte in every transfer syntax, though it is proposed alone."""
+    """C-STORE, then C-GET: the data set comes back byte by byte in every transfer syntax, proposed alone."""
     image = image_in(syntax, f"PYNET-{syntax}")
     assert store_all(pacs, [image]) == [SUCCESS]
     received: dict[str, bytes] = {}
@@ -119,38 +120,35 @@ def test_whole_study_is_moved(pacs: RunningPacs, patients: list[Dataset], workst
 
 
 @pytest.mark.parametrize(
-    ("model", "level", "keys", "keyword", "expected"),
+    ("model", "keys", "expected"),
     [
-        (PatientRootQueryRetrieveInformationModelFind, "PATIENT", {"PatientID": "SEEK-*"}, "PatientID", ["SEEK-1", "SEEK-2", "SEEK-3"]),
-        (PatientRootQueryRetrieveInformationModelFind, "PATIENT", {"PatientName": "*ÇALVES*", "PatientID": "SEEK*"}, "PatientID", ["SEEK-3"]),
-        (PatientRootQueryRetrieveInformationModelFind, "STUDY", {"PatientID": "SEEK-1"}, "AccessionNumber", ["SEEK-A1"]),
-        (StudyRootQueryRetrieveInformationModelFind, "STUDY", {"PatientName": "MUÑ*", "PatientID": "SEEK*"}, "PatientID", ["SEEK-1"]),
-        (StudyRootQueryRetrieveInformationModelFind, "STUDY", {"StudyDate": "20240201-", "PatientID": "SEEK*"}, "StudyDate", ["20240210", "20240310"]),
-        (StudyRootQueryRetrieveInformationModelFind, "SERIES", {"StudyInstanceUID": "of 3"}, "Modality", ["SR", "US"]),
-        (StudyRootQueryRetrieveInformationModelFind, "IMAGE", {"StudyInstanceUID": "of 3"}, "InstanceNumber", [1, 1, 2]),
-        (StudyRootQueryRetrieveInformationModelFind, "STUDY", {"PatientID": "SEEK-NOBODY"}, "PatientID", []),
+        (PATIENT_ROOT, ["PATIENT", "PatientID=SEEK-*"], ["PatientID", "SEEK-1", "SEEK-2", "SEEK-3"]),
+        (PATIENT_ROOT, ["PATIENT", "PatientName=*ÇALVES*", "PatientID=SEEK*"], ["PatientID", "SEEK-3"]),
+        (PATIENT_ROOT, ["STUDY", "PatientID=SEEK-1"], ["AccessionNumber", "SEEK-A1"]),
+        (STUDY_ROOT, ["STUDY", "PatientName=MUÑ*", "PatientID=SEEK*"], ["PatientID", "SEEK-1"]),
+        (STUDY_ROOT, ["STUDY", "StudyDate=20240201-", "PatientID=SEEK*"], ["StudyDate", "20240210", "20240310"]),
+        (STUDY_ROOT, ["SERIES", "StudyInstanceUID={study}"], ["Modality", "SR", "US"]),
+        (STUDY_ROOT, ["IMAGE", "StudyInstanceUID={study}"], ["InstanceNumber", 1, 1, 2]),
+        (STUDY_ROOT, ["STUDY", "PatientID=SEEK-NOBODY"], ["PatientID"]),
     ],
-)  # fmt: skip
+    ids=str,
+)
 def test_search_answers_at_each_level(
-    pacs: RunningPacs,
-    patients: list[Dataset],
-    model: UID,
-    level: str,
-    keys: dict[str, str],
-    keyword: str,
-    expected: list[object],
+    pacs: RunningPacs, patients: list[Dataset], model: UID, keys: list[str], expected: list[object]
 ) -> None:
     """Both information models answer at their levels, and what was asked for stands in the answers."""
+    level, *constraints = keys
+    asked, *values = expected
     question = Dataset()
     question.SpecificCharacterSet, question.QueryRetrieveLevel = "ISO_IR 192", level
-    for name, value in keys.items():
-        setattr(question, name, value.replace("of 3", patients[-1].StudyInstanceUID))
-    if keyword not in question:
-        setattr(question, keyword, None)
+    setattr(question, str(asked), None)
+    for constraint in constraints:
+        keyword, value = constraint.split("=")
+        setattr(question, keyword, value.format(study=patients[-1].StudyInstanceUID))
     with associated(pacs, [build_context(model)], calling=WORKSTATION) as association:
         answers, status = find(association, question, model)
     assert status == SUCCESS
-    assert sorted(answer[keyword].value for answer in answers) == expected
+    assert sorted(answer[asked].value for answer in answers) == values
 
 
 def test_modalities_that_send_at_once_lose_nothing(pacs: RunningPacs) -> None:
@@ -185,7 +183,7 @@ def test_image_that_is_sent_twice_is_stored_once_and_stays_the_first(pacs: Runni
 def test_association_that_breaks_in_the_middle_of_an_image_leaves_nothing_half(
     pacs: RunningPacs, farewell: bytes
 ) -> None:
-    """Cut off within a C-STORE, the archive keeps what it acknowledged before, nothing of the rest, and takes it anew."""
+    """Cut off within a C-STORE, the archive keeps what it acknowledged before, nothing of the rest, and goes on."""
     patient_id = f"PYNET-CUT-{len(farewell)}"
     before, beside, cut = stack_of(3, PatientID=patient_id)
     cut.Rows = cut.Columns = 512
@@ -202,7 +200,7 @@ def test_association_that_breaks_in_the_middle_of_an_image_leaves_nothing_half(
 
 
 def test_proposal_that_the_archive_can_not_take_is_refused_by_context(pacs: RunningPacs) -> None:
-    """A context of syntaxes that Orthanc does not know is refused, its neighbor accepted: the modality knows before it sends."""
+    """A context of syntaxes that Orthanc does not know is refused, its neighbor accepted, before anything is sent."""
     unknown = build_context(CTImageStorage, [HTJ2KLossless, "1.2.3.4.5"])
     known = build_context(SecondaryCaptureImageStorage, [ExplicitVRLittleEndian, JPEGBaseline8Bit])
     with associated(pacs, [unknown, known]) as association:

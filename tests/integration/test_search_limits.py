@@ -46,7 +46,7 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPacs]:
 def test_search_by_rest_for_everything_is_cut(
     limited: RunningPacs, level: str, most: int, limit: dict[str, int]
 ) -> None:
-    """POST /tools/find never answers with more than LimitFindResults and LimitFindInstances, whatever it is asked for."""
+    """POST /tools/find answers with no more than LimitFindResults and LimitFindInstances, whatever it is asked for."""
     assert len(limited.archive.post_json("/tools/find", {"Level": level, "Query": {}, **limit})) == most
 
 
@@ -84,7 +84,7 @@ def test_dicomweb_search_for_everything_is_cut(limited: RunningPacs, folder: str
     ],
 )
 def test_dicom_search_for_everything_is_refused(limited: RunningPacs, level: str, keyword: str) -> None:
-    """A C-FIND that matches more than the limit fails, rather than showing a part as the whole; narrowed down it is answered."""
+    """A C-FIND that matches more than the limit fails, and shows no part as the whole; narrowed down it is answered."""
     register(limited, WORKSTATION, free_loopback_port())
     model = PatientRootQueryRetrieveInformationModelFind
     keys = Dataset()

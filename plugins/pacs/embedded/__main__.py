@@ -23,6 +23,7 @@ FRAGMENTS = Path("/opt/pacs/orthanc/config")
 RUN_TIME_FILES = Path("/run")
 NGINX_TIMEOUT_SECONDS = 5
 ORTHANC_TIMEOUT_SECONDS = 20
+LEAST_MEMORY_BYTES = 4 * 1024**3
 
 _log = logging.getLogger("pacs.embedded")
 
@@ -100,6 +101,7 @@ def _start(options: Options, cleanup: ExitStack, stop: threading.Event) -> list[
     logs = options.data_directory / "log"
     path = _configuration(options, environment, run_directory)
     orthanc = Service.start("Orthanc", ["Orthanc", str(path)], logs / "orthanc.log", environment)
+    orthanc.limit_memory(max(LEAST_MEMORY_BYTES, _machine_memory_bytes() // 2))
     cleanup.callback(orthanc.stop, ORTHANC_TIMEOUT_SECONDS)
     nginx_configuration = write_nginx_configuration(run_directory, logs, options.http_port, orthanc_port, pages_socket)
     nginx = Service.start(
@@ -111,6 +113,10 @@ def _start(options: Options, cleanup: ExitStack, stop: threading.Event) -> list[
     wait_until_answers(f"http://127.0.0.1:{orthanc_port}/system", orthanc, stop)
     wait_until_answers(f"http://127.0.0.1:{options.http_port}/pacs/health", nginx, stop)
     return [orthanc, nginx]
+
+
+def _machine_memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _environment(options: Options, orthanc_port: int, pages_socket: Path) -> dict[str, str]:

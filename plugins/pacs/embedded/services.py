@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import threading
 import time
@@ -44,6 +45,10 @@ class Service:
         """Return the end of the log, for a person to see why it ended."""
         lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
         return "\n".join(f"  {line}" for line in lines)
+
+    def limit_memory(self, limit_bytes: int) -> None:
+        """Let the program ask for no more address space than this: it is refused then, and the machine goes on."""
+        resource.prlimit(self.process.pid, resource.RLIMIT_AS, (limit_bytes, limit_bytes))
 
     def stop(self, timeout_seconds: float) -> None:
         """Ask the program to end, and kill it if it has not within the time given."""

@@ -51,7 +51,7 @@ class Cursor:
     the caller found it. On SQLite there is one Orthanc, and it does not wait for its own dead predecessor.
     """
 
-    def __init__(self, database: Database, name: str, *, hold_seconds: float = 20.0, clock: Clock = utc_now) -> None:
+    def __init__(self, database: Database, name: str, *, hold_seconds: float, clock: Clock) -> None:
         self._database = database
         self._name = name
         self._hold = timedelta(seconds=hold_seconds)

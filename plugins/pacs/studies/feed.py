@@ -59,6 +59,7 @@ class ChangeFeed:
     ----------
     stable_age_seconds : not less than Orthanc's StableAge.
     poll_seconds : how often to look without being told that something happened.
+    hold_seconds : how long after this process's sudden death another one of the same PostgreSQL takes over.
     """
 
     def __init__(
@@ -70,12 +71,13 @@ class ChangeFeed:
         name: str = "changes",
         stable_age_seconds: float = 60.0,
         poll_seconds: float = 2.0,
+        hold_seconds: float = 20.0,
         clock: Clock = utc_now,
     ) -> None:
         self._database = database
         self._archive = archive
         self._index = index
-        self._cursor = Cursor(database, name, clock=clock)
+        self._cursor = Cursor(database, name, hold_seconds=hold_seconds, clock=clock)
         self._settles_after = timedelta(seconds=stable_age_seconds) + _STABLE_MARGIN
         self._poll_seconds = poll_seconds
         self._clock = clock
