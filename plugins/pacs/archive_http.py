@@ -63,7 +63,9 @@ class HttpArchive:
 
     def _ask(self, method: str, path: str, *, json: Json = None, content: bytes | None = None) -> httpx.Response:
         try:
-            response: httpx.Response = self._client.request(method, f"{self._client.url}{path}", json=json, content=content)
+            response: httpx.Response = self._client.request(
+                method, f"{self._client.url}{path}", json=json, content=content
+            )
         except httpx.HTTPError as error:
             raise ArchiveError(f"Orthanc did not answer {method} {path}: {error}.") from error
         if response.status_code == HTTPStatus.NOT_FOUND:

@@ -86,14 +86,10 @@ def _keys_at(location: tuple[int | str, ...]) -> list[str]:
     return sorted(str(field.alias) for field in model.model_fields.values())
 
 
-
-
 def main() -> None:
     """Print every setting with its default and meaning: `python -m pacs.settings`."""
     for section in Settings.model_fields.values():
-        model = section.annotation
-        assert isinstance(model, type) and issubclass(model, Section)
-        for field in model.model_fields.values():
+        for field in section.default.__class__.model_fields.values():
             sys.stdout.write(f"{section.alias}.{field.alias} = {json.dumps(field.default, default=str)}\n")
             sys.stdout.write(f"    {field.description}\n")
 

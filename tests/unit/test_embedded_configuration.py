@@ -22,9 +22,11 @@ ENVIRONMENT = {
 
 
 def test_comments_and_variables_are_understood(tmp_path: Path) -> None:
-    """Orthanc's dialect: both kinds of comments, and variables, also as numbers; what stands in a string is left alone."""
+    """Orthanc's dialect: both kinds of comments, variables also as numbers; what is in a string is left alone."""
     path = tmp_path / "x.json"
-    path.write_text('{ // a "comment"\n "Url": "http://x//y", /* and\nmore */ "Port": ${PORT}, "Name": "${NAME:-none}" }')
+    path.write_text(
+        '{ // a "comment"\n "Url": "http://x//y", /* and\nmore */ "Port": ${PORT}, "Name": "${NAME:-none}" }'
+    )
     assert configuration.load(path, {"PORT": "12"}) == {"Url": "http://x//y", "Port": 12, "Name": "none"}
 
 

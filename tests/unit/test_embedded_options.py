@@ -45,7 +45,7 @@ def test_options_take_what_is_set() -> None:
 )
 def test_options_refuse_what_can_not_be(environment: dict[str, str], words: str) -> None:
     """A value that can't be used is named together with its variable."""
-    with pytest.raises(StartError, match=".*") as told:
+    with pytest.raises(StartError) as told:
         Options.from_environment(environment)
     assert words in str(told.value)
     assert "\n" not in str(told.value)

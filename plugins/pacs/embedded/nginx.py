@@ -32,7 +32,10 @@ def write_nginx_configuration(
         "nginx_site_error_log": log_directory / "nginx.log",
     }
     templates = Environment(
-        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701 - NGINX's configuration is no HTML
+        keep_trailing_newline=True,
     )
     for template, path in (("pacs-site.conf.j2", "site.conf"), ("nginx.conf.j2", "nginx.conf")):
         (run_directory / path).write_text(templates.get_template(template).render(variables), encoding="utf-8")
