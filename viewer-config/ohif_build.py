@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import string
 import subprocess
@@ -60,6 +61,8 @@ EARLY_PARTS = (
 )
 EARLY_STYLES = ("6214", "2623", "8492", "3833", "781", "9415", "3760", "7463", "5910")
 
+PROGRAM_MODULES = 772
+
 # Files that keep their name and their place beside index.html: these are found by their own address.
 FIXED_FILES = (
     "index.html",
@@ -88,6 +91,7 @@ def build(tarball: Path, esbuild: Path | None, directory: Path) -> None:
     edition = f"build-{_hash_of_inputs(tarball)}"
     _check_index(directory / "index.html")
     _rewrite(directory, f"{ADDRESS}{edition}/")
+    _split_program(directory)
     if esbuild:
         _minify(directory, esbuild)
     for name in ("boot.js", "strided-view.js"):
@@ -157,6 +161,28 @@ def _only(directory: Path, pattern: str) -> Path:
     if len(found) != 1:
         raise BuildError(f"Expected one file {pattern} in OHIF's package, found {len(found)}: is this another version?")
     return found[0]
+
+
+def _split_program(directory: Path) -> None:
+    """Move the modules of the main program into two scripts before it, which leaves it the loader of modules alone.
+
+    A browser reads two scripts at once, on two processors. And whenever it has to tell where in a script something
+    happened (a trace, an open console) it parses that script again as a whole: this one is now small.
+    """
+    program = _only(directory, "app.bundle.*.js")
+    text = program.read_text(encoding="utf-8")
+    head, tail = "(() => {\nvar __webpack_modules__ = ({\n", "\n});\n// The module cache\n"
+    start, end = len(head), text.rfind(tail)
+    boundaries = [match.end() for match in re.finditer(r"\n\},\n(?=\d+\([\w, ]*\) \{\n)", text[:end])]
+    if not text.startswith(head) or end < 0 or len(boundaries) != PROGRAM_MODULES - 1:
+        raise BuildError(
+            f"OHIF's main program is not built of {PROGRAM_MODULES} modules as known here: is this another version?"
+        )
+    middle = min(boundaries, key=lambda boundary: abs(boundary - (start + end) // 2))
+    for name, part in (("program-1", text[start:middle]), ("program-2", text[middle:end])):
+        registered = f'(globalThis["rspackChunk"] ||= []).push([["{name}"], {{\n{part}\n}}]);\n'
+        (directory / f"{name}.js").write_text(registered, encoding="utf-8")
+    program.write_text(text[:start] + text[end:], encoding="utf-8")
 
 
 def _minify(directory: Path, esbuild: Path) -> None:
