@@ -32,7 +32,7 @@ test-host: ## make run itself, as a person runs it
 	@tests/host/run.sh
 
 bench: ## speed and memory against stock Orthanc, as ratios
-	@$(IN_TEST_ROOT) python -m benchmarks
+	@$(IN_TEST_ROOT) python -m benchmarks $(BENCH)
 
 soak: ## long trials, for a night
 	@$(IN_TEST_ROOT) pytest tests/soak --timeout 0

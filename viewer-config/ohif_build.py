@@ -197,10 +197,12 @@ def _minify(directory: Path, esbuild: Path) -> None:
 
 
 def _join_early_parts(directory: Path) -> None:
-    """Write early.js. Each part keeps a scope of its own, for some are strict code and some are not."""
-    parts = (_only(directory, f"{number}.bundle.*.js").read_text(encoding="utf-8") for number in EARLY_PARTS)
-    joined = "\n".join(f"(()=>{{{part}\n}})();" for part in parts)
+    """Write early.js and early.css. Each script keeps a scope of its own, for some are strict code and some are not."""
+    scripts = (_only(directory, f"{number}.bundle.*.js").read_text(encoding="utf-8") for number in EARLY_PARTS)
+    joined = "\n".join(f"(()=>{{{script}\n}})();" for script in scripts)
     (directory / "early.js").write_text(joined, encoding="utf-8")
+    styles = ((directory / f"{name}.css").read_text(encoding="utf-8") for name in ("app.bundle", *EARLY_STYLES))
+    (directory / "early.css").write_text("\n".join(styles), encoding="utf-8")
 
 
 def _move_lasting_files(directory: Path, edition: Path) -> None:
@@ -217,8 +219,8 @@ def _write_page(directory: Path, edition: str) -> None:
     page = string.Template((SOURCES / "index.html").read_text(encoding="utf-8")).substitute(
         edition=address,
         app_script=_only(directory / edition, "app.bundle.*.js").name,
-        # OHIF looks for these elements before it loads a style that a part needs.
-        early_styles="\n".join(f'    <link rel="stylesheet" href="{address}/{number}.css">' for number in EARLY_STYLES),
+        # By such an element OHIF knows that a style is there already, and does not ask for its file.
+        early_styles="\n".join(f'    <style data-href="{number}.css"></style>' for number in EARLY_STYLES),
     )
     (directory / "index.html").write_text(page, encoding="utf-8")
     shutil.copy(SOURCES / "app-config.js", directory / "app-config.js")

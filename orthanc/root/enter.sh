@@ -6,10 +6,10 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
-binds=() checkout_bind=--ro-bind
+binds=() checkout_bind=--ro-bind python_path=
 while [ $# -gt 0 ]; do
   case $1 in
-    --run | --test) flavour=${1#--}; shift ;;
+    --run | --test) flavour=${1#--}; [ "$flavour" = run ] || python_path=/checkout/tests; shift ;;
     # A build asks the package registries the way this machine does: its proxy and its trusted certificates.
     --network) binds+=(--setenv SSL_CERT_FILE /etc/ssl/certs/ca-certificates.crt --setenv PIP_CERT /etc/ssl/certs/ca-certificates.crt
       --setenv NODE_EXTRA_CA_CERTS /etc/ssl/certs/ca-certificates.crt); shift ;;
@@ -42,7 +42,7 @@ arguments=(
   # Python's compiled modules are kept from start to start, outside the checkout.
   --bind "$cache/pycache" /opt/pacs/pycache --setenv PYTHONPYCACHEPREFIX /opt/pacs/pycache
   --setenv HOME /tmp --setenv LANG C.UTF-8 --setenv PATH /opt/pacs/venv/bin:/usr/sbin:/usr/bin:/sbin:/bin
-  --unsetenv PIP_FIND_LINKS --setenv PYTHONPATH /opt/pacs/plugins --unsetenv SSL_CERT_DIR
+  --unsetenv PIP_FIND_LINKS --setenv PYTHONPATH "/opt/pacs/plugins${python_path:+:$python_path}" --unsetenv SSL_CERT_DIR
   --chdir /checkout --die-with-parent
 )
 # A namespace of its own for users and processes: inside runs an ordinary user, and nothing outlives the command.

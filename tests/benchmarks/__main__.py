@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 from benchmarks import measures, viewer
@@ -20,29 +21,24 @@ from pacs.demo.studies import INIGO, ct_slices
 from pacs.demo.syntaxes import write
 
 SLICES = 240
-type Measure = Callable[[Contender, Scan], float]
+type Measure = Callable[[Contender, Scan], dict[str, float]]
 type Figures = dict[str, dict[str, list[float]]]
 
 
-def _c_store(contender: Contender, scan: Scan) -> float:
-    return measures.store_by_c_store(contender, scan, nodelay=True)
+def _timed(name: str, measure: Callable[[Contender, Scan], float]) -> Measure:
+    return lambda contender, scan: {name: measure(contender, scan)}
 
 
-def _c_store_with_nagle(contender: Contender, scan: Scan) -> float:
-    return measures.store_by_c_store(contender, scan, nodelay=False)
-
-
-# name: (measure, whether it starts with an empty archive)
+# name: (measure, whether it starts with an empty archive). The order matters: what is stored last is then retrieved.
 MEASURES: dict[str, tuple[Measure, bool]] = {
-    "C-STORE, client without Nagle": (_c_store, True),
-    "C-STORE, any client": (_c_store_with_nagle, True),
-    "REST ingest": (measures.store_by_rest, True),
-    "C-MOVE out": (measures.move_out, False),
-    "WADO-RS out": (measures.retrieve_by_wado_rs, False),
-    "OHIF, first pixels": (viewer.first_pixels, False),
-    "OHIF, all slices": (viewer.all_slices, False),
+    "c-store-nagle": (_timed("C-STORE, client with Nagle", partial(measures.store_by_c_store, nodelay=False)), True),
+    "c-store": (_timed("C-STORE, client without Nagle", partial(measures.store_by_c_store, nodelay=True)), True),
+    "rest": (_timed("REST ingest", measures.store_by_rest), True),
+    "c-move": (_timed("C-MOVE out", measures.move_out), False),
+    "wado-rs": (_timed("WADO-RS out", measures.retrieve_by_wado_rs), False),
+    "ohif": (viewer.open_in_ohif, False),
 }
-ON_INGEST = ("C-STORE, client without Nagle", "REST ingest")
+ON_INGEST = ("c-store", "rest")
 
 
 def main() -> None:
@@ -59,6 +55,10 @@ def main() -> None:
             stack.enter_context(start(directory / str(number)))
             for number, start in enumerate((stock, ours, without_plugin))
         ]
+        if "ohif" in chosen:
+            contenders[0].viewer_url = stack.enter_context(
+                viewer.published_ohif(contenders[0].url, directory / "published-ohif")
+            )
         figures = _measure(contenders, scan, chosen, options.runs)
         _print_table(figures, contenders)
 
@@ -83,7 +83,8 @@ def _measure(contenders: list[Contender], scan: Scan, chosen: list[str], runs: i
                     continue
                 if begins_empty:
                     contender.forget_everything()
-                figures[name][contender.name].append(measure(contender, scan))
+                for what, seconds in measure(contender, scan).items():
+                    figures[what][contender.name].append(seconds)
         print(f"run {run + 1} of {runs} done", flush=True)
     return figures
 

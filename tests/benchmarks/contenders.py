@@ -30,6 +30,7 @@ class Contender:
     Attributes
     ----------
     url : where its clients reach it: NGINX for ours, Orthanc itself for the others.
+    viewer_url : where OHIF is before it.
     pids : every process of it; the first is Orthanc.
     start_seconds : from starting its processes until it answered.
     """
@@ -40,6 +41,7 @@ class Contender:
     aet: str
     pids: tuple[int, ...]
     start_seconds: float
+    viewer_url: str = ""
 
     @property
     def archive(self) -> HttpArchive:
@@ -102,6 +104,7 @@ def ours(directory: Path) -> Iterator[Contender]:
             pacs.aet,
             (pacs.orthanc_pid(), *pacs.other_pids()),
             time.monotonic() - started,
+            viewer_url=f"{pacs.url}/ohif",
         )
 
 

@@ -447,7 +447,7 @@ def test_restored_archive_tells_only_news(
 
 
 def test_deleting_newest_study_is_no_other_database(
-    listening: Listening, orthanc: OrthancAlone, database: Database, caplog: pytest.LogCaptureFixture
+    listening: Listening, orthanc: OrthancAlone, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Orthanc forgets the changes of a deleted study, so that its last change is an older one: no reason to worry."""
     kept = _store(orthanc)["ParentStudy"]

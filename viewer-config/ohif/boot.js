@@ -1,4 +1,4 @@
-// Runs after app-config.js and before OHIF itself. It stands in a file, not in the page, because the page's policy forbids inline scripts.
+// Runs before everything else of the page. It stands in a file, not in the page, because the page's policy forbids inline scripts.
 
 window.PUBLIC_URL = '/ohif/';
 
