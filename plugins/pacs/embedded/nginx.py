@@ -27,7 +27,7 @@ def write_nginx_configuration(
         "nginx_site_pages": f"unix:{pages_socket}",
         "nginx_site_viewers_directory": VIEWERS,
         "nginx_site_errors_directory": TEMPLATES / "errors",
-        "nginx_site_upload_limit": "0",
+        "nginx_site_upload_limit": "2g",
         "nginx_site_access_log": log_directory / "access.log",
         "nginx_site_error_log": log_directory / "nginx.log",
     }

@@ -132,21 +132,19 @@ class StudyIndex:
         # In this order: a study that comes in between is one too many in the archive, never in the index.
         known = self._known_ids()
         present = self.reader.study_ids()
-        missing, surplus = present - known, known - present
-        self._import(missing, stop)
-        self._refresh_until(stop, surplus)
-        outdated = set() if stop.is_set() else self._outdated(stop)
-        self._refresh_until(stop, outdated)
-        done = Reconciliation(len(missing), len(surplus), len(outdated))
-        if missing or surplus or outdated:
-            _log.info("study index: %d studies added, %d removed, %d refreshed", *vars(done).values())
+        added = self._import(present - known, stop)
+        removed = self._refresh_until(stop, known - present)
+        refreshed = 0 if stop.is_set() else self._refresh_until(stop, self._outdated(stop))
+        done = Reconciliation(added, removed, refreshed)
+        if added or removed or refreshed:
+            _log.info("study index: %d studies added, %d removed, %d refreshed", added, removed, refreshed)
         return done
 
     def _known_ids(self) -> set[str]:
         with self._database.session() as session:
             return set(session.scalars(select(StudyRecord.orthanc_study_id)))
 
-    def _import(self, missing: set[str], stop: threading.Event) -> None:
+    def _import(self, missing: set[str], stop: threading.Event) -> int:
         left = set(missing)
         if len(missing) >= _MANY_MISSING:
             for page in self.reader.all_studies():
@@ -154,9 +152,9 @@ class StudyIndex:
                     (study for study in page if study["ID"] in left), _STUDIES_AT_ONCE, strict=False
                 ):
                     if stop.is_set():
-                        return
+                        return len(missing) - len(left)
                     left -= self._add(studies)
-        self._refresh_until(stop, left)
+        return len(missing) - len(left) + self._refresh_until(stop, left)
 
     def _add(self, studies: Sequence[Json]) -> set[str]:
         """Add studies that the index does not have; return their identifiers."""
@@ -168,11 +166,15 @@ class StudyIndex:
             self._store([study for study in studies if study["ID"] not in fed_meanwhile], set())
         return ids
 
-    def _refresh_until(self, stop: threading.Event, orthanc_study_ids: set[str]) -> None:
+    def _refresh_until(self, stop: threading.Event, orthanc_study_ids: set[str]) -> int:
+        """Refresh studies until done or told to stop; return how many were."""
+        done = 0
         for ids in batched(orthanc_study_ids, _STUDIES_AT_ONCE, strict=False):
             if stop.is_set():
-                return
+                break
             self.refresh_many(ids)
+            done += len(ids)
+        return done
 
     def _outdated(self, stop: threading.Event) -> set[str]:
         """Return studies whose content changed without news, and those said to be arriving for too long."""
