@@ -46,10 +46,10 @@ arguments=(
   --chdir /checkout --die-with-parent
 )
 # A namespace of its own for users and processes: inside runs an ordinary user, and nothing outlives the command.
-isolation=(--unshare-user --uid 1000 --gid 1000 --unshare-pid --as-pid-1)
+isolation=(--unshare-user --uid 1000 --gid 1000 --unshare-pid)
 if ! refusal=$(bwrap "${isolation[@]}" --ro-bind "$(debian_layer)" / /usr/bin/true 2>&1); then
   [ "$(id -u)" = 0 ] || die "this kernel lets no ordinary user make a namespace ($refusal). Run it as root, or allow it:
   Ubuntu: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0   Debian: sudo sysctl kernel.unprivileged_userns_clone=1"
-  isolation=(--unshare-pid --as-pid-1 --proc /proc)
+  isolation=(--unshare-pid --proc /proc)
 fi
 exec bwrap "${isolation[@]}" "${arguments[@]}" "$@"

@@ -9,6 +9,7 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,11 @@ _REAP_SECONDS = 2.0
 # How numeric libraries are told how many threads to start.
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VTK_SMP_MAX_THREADS", "LP_NUM_THREADS")
 _log = logging.getLogger(__name__)
+
+
+def _compiled_modules() -> dict[str, str]:
+    """Have a child look for compiled modules where this process does: without, it compiles all that it imports."""
+    return {"PYTHONPYCACHEPREFIX": sys.pycache_prefix} if sys.pycache_prefix else {}
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ class Interpreter:
             "PYTHONPATH": os.pathsep.join(map(str, self.import_paths)),
             "PYTHONDONTWRITEBYTECODE": "1",
             **dict.fromkeys(_THREAD_VARIABLES, str(cpu_threads)),
+            **_compiled_modules(),
             **self.environment,
         }
 
