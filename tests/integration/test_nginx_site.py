@@ -224,7 +224,8 @@ def test_site_answers_as_the_table_says(site: Site, method: str, path: str, stat
 
 
 @pytest.mark.parametrize(
-    "path", ["/studies?expand", "/dicom-web/studies", "/wado?requestType=WADO", "/app/explorer.html", "/web-viewer/x"]
+    "path",
+    ["/studies?expand", "/dicom-web/studies?limit=9", "/wado?requestType=WADO", "/app/explorer.html", "/web-viewer/x"],
 )
 def test_site_passes_to_orthanc_with_its_own_word_about_the_client(site: Site, path: str) -> None:
     """Orthanc hears the site's name and no claim of the client about who it is or where it came from."""
@@ -235,6 +236,21 @@ def test_site_passes_to_orthanc_with_its_own_word_about_the_client(site: Site, p
     assert headers["host"] == headers["x-forwarded-host"] == f"127.0.0.1:{site.port}"
     assert headers["x-forwarded-for"] == "127.0.0.1"
     assert not {"forwarded", "remote-user", "accept-encoding"} & set(headers)
+
+
+@pytest.mark.parametrize(
+    ("asked", "arrived"),
+    [
+        ("/dicom-web/studies", "/dicom-web/studies?&limit=100000"),
+        ("/dicom-web/series?offset=5", "/dicom-web/series?offset=5&limit=100000"),
+        ("/dicom-web/studies?unlimit=1", "/dicom-web/studies?unlimit=1&limit=100000"),
+        ("/dicom-web/instances?limit=3", "/dicom-web/instances?limit=3"),
+        ("/dicom-web/studies/1.2/series", "/dicom-web/studies/1.2/series"),
+    ],
+)
+def test_site_gives_a_search_of_the_whole_archive_a_limit(site: Site, asked: str, arrived: str) -> None:
+    """A search that states no limit gets one, at which Orthanc's own limits begin to hold; one study stays whole."""
+    assert site.ask(asked).echo()["path"] == arrived
 
 
 def test_site_asks_orthanc_for_documents_in_the_one_way_it_answers(site: Site) -> None:
@@ -249,13 +265,16 @@ def test_site_asks_orthanc_for_documents_in_the_one_way_it_answers(site: Site) -
     ("asked", "arrived"),
     [
         (
-            "/dicom-web/studies?includefield=" + "%2C".join(["00081030"] * 16),
-            "/dicom-web/studies?includefield=" + ",".join(["00081030"] * 16),
+            "/dicom-web/studies?limit=9&includefield=" + "%2C".join(["00081030"] * 16),
+            "/dicom-web/studies?limit=9&includefield=" + ",".join(["00081030"] * 16),
         ),
-        ("/dicom-web/studies?PatientName=DEMO%5ECT%2a", "/dicom-web/studies?PatientName=DEMO^CT*"),
-        ("/dicom-web/studies?PatientName=MU%C3%91OZ%20ANA", "/dicom-web/studies?PatientName=MU*OZ?ANA"),
-        ("/dicom-web/studies?ModalitiesInStudy=CT%5CMR", "/dicom-web/studies?ModalitiesInStudy=CT,MR"),
-        ("/dicom-web/studies?PatientName=A%26limit=1%0d%0aX:1", "/dicom-web/studies?PatientName=A%26limit=1%0d%0aX:1"),
+        ("/dicom-web/studies?limit=9&PatientName=DEMO%5ECT%2a", "/dicom-web/studies?limit=9&PatientName=DEMO^CT*"),
+        ("/dicom-web/studies?limit=9&PatientName=MU%C3%91OZ%20ANA", "/dicom-web/studies?limit=9&PatientName=MU*OZ?ANA"),
+        ("/dicom-web/studies?limit=9&ModalitiesInStudy=CT%5CMR", "/dicom-web/studies?limit=9&ModalitiesInStudy=CT,MR"),
+        (
+            "/dicom-web/studies?limit=9&PatientName=A%26limit=1%0d%0aX:1",
+            "/dicom-web/studies?limit=9&PatientName=A%26limit=1%0d%0aX:1",
+        ),
         ("/dicom-web/studies/1.2/series?includefield=1%2C2", "/dicom-web/studies/1.2/series?includefield=1,2"),
         (
             "/wado?contentType=application%2Fdicom%3Btransfer-syntax%3D*",

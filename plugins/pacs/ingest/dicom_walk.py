@@ -16,6 +16,8 @@ import zlib
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from pacs.ingest.inflation import RAW_DEFLATE, InflatesTooFar, inflate
+
 _PREAMBLE_BYTES = 128
 _PREFIX = b"DICM"
 _UNDEFINED = 0xFFFFFFFF
@@ -125,11 +127,11 @@ def _file_meta(dicom: bytes, position: int) -> tuple[str, int]:
 
 def _inflate(deflated: bytes, limit_bytes: int) -> bytes:
     try:
-        data = zlib.decompressobj(wbits=-15).decompress(deflated, limit_bytes + 1)
+        data, _ = inflate(deflated, RAW_DEFLATE, limit_bytes)
     except zlib.error as error:
         raise MalformedDicom(f"the deflated data set cannot be inflated ({error})") from error
-    if len(data) > limit_bytes:
-        raise MalformedDicom(f"the deflated data set inflates to more than {limit_bytes} bytes")
+    except InflatesTooFar:
+        raise MalformedDicom(f"the deflated data set inflates to more than {limit_bytes} bytes") from None
     return data
 
 

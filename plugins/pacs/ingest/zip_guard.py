@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pacs.errors import InvalidInput, TooLarge
+from pacs.ingest.inflation import GZIP, InflatesTooFar, inflate
 
 MEBIBYTE = 1024 * 1024
 _LOCAL_HEADER = b"PK\x03\x04"
@@ -95,14 +96,14 @@ def gunzip(body: bytes, limit_bytes: int) -> bytes:
     InvalidInput
         When it is no whole gzip stream.
     """
-    inflater = zlib.decompressobj(wbits=31)
     try:
-        content = inflater.decompress(body, limit_bytes + 1)
+        content, is_whole = inflate(body, GZIP, limit_bytes)
     except zlib.error as error:
         raise InvalidInput(f"The body says it is gzip but cannot be unpacked ({error}).") from error
-    if len(content) > limit_bytes:
-        raise TooLarge(f"The body unpacks to more than {_mebibytes(limit_bytes)}.", remedy="Send one file a request.")
-    if not inflater.eof:
+    except InflatesTooFar:
+        message = f"The body unpacks to more than {_mebibytes(limit_bytes)}, or to very much more than its size."
+        raise TooLarge(message, remedy="Send one file a request.") from None
+    if not is_whole:
         raise InvalidInput("The gzip stream of the body ends too early.", remedy="Send it again.")
     return content
 
