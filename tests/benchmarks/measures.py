@@ -16,6 +16,7 @@ from benchmarks.contenders import Contender
 from pacs.embedded.options import free_loopback_port
 
 RECEIVER_AET = "RECEIVER"
+# Debian's DCMTK by its path: pynetdicom brings programs of the same names.
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Scan:
 def store_by_c_store(contender: Contender, scan: Scan, *, nodelay: bool) -> float:
     """Send the scan over one association with storescu; `nodelay` turns Nagle's algorithm off in the client."""
     environment = {**os.environ, "TCP_NODELAY": "1" if nodelay else "0"}
-    command = ["storescu", "-aec", contender.aet, "+sd", "127.0.0.1", str(contender.dicom_port), str(scan.folder)]
+    command = ["/usr/bin/storescu", "-aec", contender.aet, "+sd", "127.0.0.1", str(contender.dicom_port), str(scan.folder)]
     seconds = _timed(command, environment)
     _require_stored(contender, scan)
     return seconds
@@ -54,7 +55,7 @@ def move_out(contender: Contender, scan: Scan) -> float:
     port = free_loopback_port()
     contender.archive.put_json(f"/modalities/{RECEIVER_AET}", [RECEIVER_AET, "127.0.0.1", port])
     keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={scan.study_instance_uid}"]
-    command = ["movescu", "-S", "-aet", RECEIVER_AET, "-aem", RECEIVER_AET, "-aec", contender.aet, *keys]
+    command = ["/usr/bin/movescu", "-S", "-aet", RECEIVER_AET, "-aem", RECEIVER_AET, "-aec", contender.aet, *keys]
     with _receiver(port):
         return _timed([*command, "127.0.0.1", str(contender.dicom_port)], dict(os.environ))
 
@@ -97,7 +98,7 @@ def _timed(command: list[str], environment: dict[str, str]) -> float:
 @contextmanager
 def _receiver(port: int) -> Iterator[None]:
     environment = {**os.environ, "TCP_NODELAY": "1"}
-    process = subprocess.Popen(["storescp", "--ignore", "-aet", RECEIVER_AET, str(port)], env=environment)
+    process = subprocess.Popen(["/usr/bin/storescp", "--ignore", "-aet", RECEIVER_AET, str(port)], env=environment)
     time.sleep(0.3)
     try:
         yield
