@@ -42,7 +42,7 @@ arguments=(
   # Python's compiled modules are kept from start to start, outside the checkout.
   --bind "$cache/pycache" /opt/pacs/pycache --setenv PYTHONPYCACHEPREFIX /opt/pacs/pycache
   --setenv HOME /tmp --setenv LANG C.UTF-8 --setenv PATH /opt/pacs/venv/bin:/usr/sbin:/usr/bin:/sbin:/bin
-  --unsetenv PIP_FIND_LINKS --setenv PYTHONPATH "/opt/pacs/plugins${python_path:+:$python_path}" --unsetenv SSL_CERT_DIR
+  --unsetenv PIP_FIND_LINKS --unsetenv PYTHONDONTWRITEBYTECODE --setenv PYTHONPATH "/opt/pacs/plugins${python_path:+:$python_path}" --unsetenv SSL_CERT_DIR
   --chdir /checkout --die-with-parent
 )
 # A namespace of its own for users and processes: inside runs an ordinary user, and nothing outlives the command.

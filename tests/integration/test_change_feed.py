@@ -331,12 +331,12 @@ def test_standby_takes_over(orthanc: OrthancAlone, database: Database) -> None:
 
 def test_orthanc_forgets_stable_events(orthanc: OrthancAlone) -> None:
     """The reason for telling them ourselves: after a restart all is stable and no event ever comes."""
-    orthanc.configure({"StableAge": 2})
+    orthanc.configure({"StableAge": 5})
     orthanc.restart()
     study_id = _store(orthanc)["ParentStudy"]
-    orthanc.restart()
+    orthanc.restart(signal.SIGKILL)
     assert orthanc.archive.get_json(f"/studies/{study_id}")["IsStable"]
-    time.sleep(5)
+    time.sleep(8)
     kinds = {change["ChangeType"] for change in orthanc.archive.get_json("/changes?limit=1000")["Changes"]}
     assert kinds == {"NewInstance", "NewSeries", "NewStudy", "NewPatient"}
 
