@@ -32,7 +32,15 @@ class Scan:
 def store_by_c_store(contender: Contender, scan: Scan, *, nodelay: bool) -> float:
     """Send the scan over one association with storescu; `nodelay` turns Nagle's algorithm off in the client."""
     environment = {**os.environ, "TCP_NODELAY": "1" if nodelay else "0"}
-    command = ["/usr/bin/storescu", "-aec", contender.aet, "+sd", "127.0.0.1", str(contender.dicom_port), str(scan.folder)]
+    command = [
+        "/usr/bin/storescu",
+        "-aec",
+        contender.aet,
+        "+sd",
+        "127.0.0.1",
+        str(contender.dicom_port),
+        str(scan.folder),
+    ]
     seconds = _timed(command, environment)
     _require_stored(contender, scan)
     return seconds

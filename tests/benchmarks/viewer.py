@@ -73,9 +73,10 @@ def open_in_ohif(contender: Contender, scan: Scan) -> dict[str, float]:
 
 
 def _wait_for_all(page: Page, instances: int) -> dict[str, float]:
-    """Return what WATCH saw. Asked again and again from here: the page's policy forbids waiting by a string of script."""
+    """Return what WATCH saw, asking again and again: the page's policy forbids waiting by a string of script."""
+    seen: dict[str, float] | None = None
     for _ in range(SECONDS * 10):
-        seen: dict[str, float] | None = page.evaluate("window.seen")
+        seen = page.evaluate("window.seen")
         if seen and seen["first"] and seen["loaded"] >= instances:
             return seen
         page.wait_for_timeout(100)
