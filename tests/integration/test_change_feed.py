@@ -10,8 +10,9 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -255,31 +256,34 @@ def test_killed_feed_loses_and_repeats_nothing(orthanc: OrthancAlone, database: 
     storing = threading.Thread(target=store)
     storing.start()
     for number, dies_after in enumerate((1, 2, 5, 9, 0, 0, 0)):
-        process = _start_feeding(orthanc, database_url, dies_after)
-        if dies_after:
-            assert process.wait(60) == -signal.SIGKILL
-        else:
-            time.sleep(1.5 + 0.37 * number)
-            process.kill()
-            process.wait()
+        with _feeding(orthanc, database_url, dies_after) as process:
+            if dies_after:
+                assert process.wait(60) == -signal.SIGKILL
+            else:
+                time.sleep(1.5 + 0.37 * number)
     storing.join()
-    process = _start_feeding(orthanc, database_url, 0)
     series = [each["ParentSeries"] for each in stored]
     expected = Counter((kind, each) for kind in ("NewSeries", "StableSeries") for each in series)
     deadline = time.monotonic() + 90
-    while _items(database, QUEUE_NAME) != expected and time.monotonic() < deadline:
-        time.sleep(0.5)
-    process.kill()
-    process.wait()
+    with _feeding(orthanc, database_url, 0):
+        while _items(database, QUEUE_NAME) != expected and time.monotonic() < deadline:
+            time.sleep(0.5)
     assert _items(database, QUEUE_NAME) == expected
     assert set(_all(database)) == {each["ParentStudy"] for each in stored}
 
 
-def _start_feeding(orthanc: OrthancAlone, database_url: str, dies_after: int) -> subprocess.Popen[bytes]:
+@contextmanager
+def _feeding(orthanc: OrthancAlone, database_url: str, dies_after: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a feed in a process of its own, which is killed at the end of the block."""
     tests = Path(__file__).parents[1]
     environment = os.environ | {"PYTHONPATH": f"{tests.parent / 'plugins'}:{tests}"}
     arguments = [sys.executable, "-m", "fixtures.feeding_process", orthanc.url, database_url, str(dies_after)]
-    return subprocess.Popen(arguments, env=environment)
+    process = subprocess.Popen(arguments, env=environment)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_two_feeds_share_work(orthanc: OrthancAlone, database: Database) -> None:
