@@ -4,7 +4,7 @@
 import { isDirectoryOfDisc, kindOf } from "./dicom_sniff.js";
 import { ZipFault, zipEntries } from "./zip_entries.js";
 
-const BAD_FILE_FORMAT = 15;
+const UNREADABLE = [400, 422];
 const DISK_FULL = [18, 19];
 const OUTCOME_OF_ZIP_FAULT = {
   limit: "tooLarge",
@@ -156,8 +156,8 @@ function outcomeOf(response, answer) {
     const outcome = outcomes[answer.Status] ?? "stored";
     return { outcome, reason: outcome === "refused" ? "filtered" : "", orthancStudyId: answer.ParentStudy };
   }
-  if (answer.OrthancStatus === BAD_FILE_FORMAT) {
-    return { outcome: "damaged", reason: "cutShort", detail: answer.Details };
+  if (UNREADABLE.includes(response.status)) {
+    return { outcome: "damaged", reason: "cutShort", detail: answer.detail };
   }
   if (DISK_FULL.includes(answer.OrthancStatus) || response.status === 507) {
     return { outcome: "failed", reason: "diskFull" };
