@@ -123,9 +123,9 @@ def test_orthanc_answers_uploads_as_the_page_expects(client: httpx.Client) -> No
     """The words of the Upload page rest on these answers: stored, already there, damaged."""
     content = as_file(dicom_image(PatientID="INT-2"))
     answers = [client.post("/instances", content=body) for body in (content, content, content[: len(content) // 2])]
-    assert [answer.status_code for answer in answers] == [200, 200, 400]
+    assert [answer.status_code for answer in answers] == [200, 200, 422]
     assert [answers[0].json()["Status"], answers[1].json()["Status"]] == ["Success", "AlreadyStored"]
-    assert answers[2].json()["OrthancStatus"] == 15
+    assert answers[2].json()["type"] == "urn:pacs-cloud:problem:refused-file"
 
 
 def test_system_tells_what_runs(client: httpx.Client) -> None:

@@ -40,6 +40,7 @@ PARALLEL = 8
 TIMEOUT_SECONDS = 60
 WORKSTATION = "MATRIX_WS"
 # What Orthanc can't decode without a plugin: it says so, and viewers get the stored stream instead.
+NO_HTJ2K = pytest.mark.xfail(strict=True, reason="orthanc-dicomweb 1.20 does not know HTJ2K: its frames are a 500")
 NOT_DECODED_HERE = (JPEG2000Lossless, JPEG2000, HTJ2KLossless)
 TARGETS = (
     "1.2.840.10008.1.2",
@@ -84,7 +85,11 @@ def test_preview_shows_the_image_when_orthanc_decodes_the_syntax(web: httpx.Clie
     assert shown[32, 32] > shown[2, 2] + 50
 
 
-@pytest.mark.parametrize("syntax", NOT_DECODED_HERE, ids=lambda syntax: syntax.name)
+@pytest.mark.parametrize(
+    "syntax",
+    [pytest.param(syntax, marks=NO_HTJ2K) if syntax == HTJ2KLossless else syntax for syntax in NOT_DECODED_HERE],
+    ids=lambda syntax: syntax.name,
+)
 def test_frame_comes_as_stored_when_orthanc_does_not_decode_the_syntax(web: httpx.Client, syntax: UID) -> None:
     """OHIF asks for any syntax, gets the stream that the modality sent and decodes it itself."""
     image = image_in(syntax, f"FRAME-{syntax.name[:30]}")
