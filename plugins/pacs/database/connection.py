@@ -136,6 +136,7 @@ class _Writer:
         self._owner: int | None = None
 
     def take(self, name: str) -> None:
+        """Wait for the turn. Raise DatabaseError when this thread has it already, or it does not come in time."""
         if self._owner == threading.get_ident():
             raise DatabaseError(
                 f"This thread is already writing to {name} and would wait for itself.",

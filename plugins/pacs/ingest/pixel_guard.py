@@ -56,6 +56,7 @@ class _Image:
 
     @classmethod
     def of(cls, walked: Walked) -> _Image:
+        """Read the numbers that describe the image; one that is missing or cut counts as 0."""
         order = ">H" if walked.big_endian else "<H"
 
         def number(tag: tuple[int, int]) -> int:
