@@ -1,9 +1,15 @@
-"""The guards of `pacs.ingest` at the three ways into Orthanc: C-STORE, POST /instances, and all else (DICOMweb)."""
+"""The guards of `pacs.ingest` at the three ways into Orthanc: C-STORE, POST /instances, and all else (DICOMweb).
+
+Each file is judged once. What is posted is judged before Orthanc sees it; all else in the callback for received
+instances, whose verdict on a C-STORE is kept for the filter that Orthanc asks next in the same thread, because only that
+one can answer the sender.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import threading
 from http import HTTPStatus
 from types import ModuleType
 from typing import Any
@@ -12,7 +18,7 @@ from urllib.parse import urlencode
 from orthanc_glue.callbacks import Callbacks
 from pacs.errors import ArchiveError, PacsError, Problem
 from pacs.ingest.pixel_guard import find_fault
-from pacs.ingest.reception import Reception
+from pacs.ingest.reception import Reception, RefusedFile
 from pacs.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -23,36 +29,51 @@ ACCEPTED = 0
 INSTANCES = "/instances"
 
 
+class _InThisThread(threading.local):
+    """What is known of the file that this thread is having stored."""
+
+    fault: str | None = None
+    is_judged: bool = False
+
+
 class IngestGuard:
-    """Has every file looked at before Orthanc stores it."""
+    """Has every file looked at before Orthanc reads and stores it."""
 
     def __init__(self, orthanc: ModuleType, metrics: Metrics) -> None:
         self._orthanc = orthanc
         self._metrics = metrics
         self._refused = metrics.counter("pacs_ingest_refused_total", "Files not let into the archive.", ("way",))
         self._reception = Reception(self._store)
+        self._file = _InThisThread()
+        action = orthanc.ReceivedInstanceAction
+        self._keep, self._discard = (action.KEEP_AS_IS, None), (action.DISCARD, None)
 
     def register(self, callbacks: Callbacks) -> None:
         """Stand at the three ways in."""
-        callbacks.filter_c_store(self._judge_c_store)
-        callbacks.filter_received(self._judge_received)
+        callbacks.filter_received(self._judge)
+        callbacks.filter_c_store(self._answer_c_store)
         callbacks.route(INSTANCES, self._answer_instances)
 
-    def _judge_c_store(self, instance: Any, **_: Any) -> int:
-        return CANNOT_UNDERSTAND if self._is_refused("C-STORE", instance.GetInstanceData()) else ACCEPTED
+    def _judge(self, data: bytes, origin: int) -> tuple[int, None]:
+        if self._file.is_judged:
+            return self._keep
+        is_c_store = origin == self._orthanc.InstanceOrigin.DICOM_PROTOCOL
+        fault = self._find_fault("C-STORE" if is_c_store else "DICOMweb", data)
+        if is_c_store:
+            # What is discarded here, Orthanc tells the sender of a C-STORE to be stored: its filter can say no.
+            self._file.fault = fault
+            return self._keep
+        return self._discard if fault else self._keep
 
-    def _judge_received(self, data: bytes, origin: int) -> tuple[int, None]:
-        action = self._orthanc.ReceivedInstanceAction
-        if origin == self._orthanc.InstanceOrigin.PLUGIN and self._is_refused("DICOMweb", data):
-            return action.DISCARD, None
-        return action.KEEP_AS_IS, None
+    def _answer_c_store(self, _instance: Any, **_: Any) -> int:
+        return CANNOT_UNDERSTAND if self._file.fault else ACCEPTED
 
-    def _is_refused(self, way: str, data: bytes) -> bool:
+    def _find_fault(self, way: str, data: bytes) -> str | None:
         fault = find_fault(data)
         if fault:
             self._refused.labels(way).inc()
             _log.warning("refused a file by %s: %s", way, fault)
-        return fault is not None
+        return fault
 
     def _answer_instances(self, output: Any, _uri: str, **request: Any) -> None:
         """Answer /instances in Orthanc's stead: what is posted is looked at, all else is Orthanc's own answer."""
@@ -63,24 +84,25 @@ class IngestGuard:
             try:
                 answer = self._reception.receive(request["body"], request["headers"])
             except PacsError as error:
-                self._refuse(output, error)
+                self._metrics.count_error(error)
+                problem = Problem.of(error)
+                output.SendHttpStatus(problem.status, json.dumps(problem.as_dict()))
                 return
         else:
             output.SendMethodNotAllowed("GET,POST")
             return
         output.AnswerBuffer(answer, "application/json")
 
-    def _refuse(self, output: Any, error: PacsError) -> None:
-        self._refused.labels("HTTP").inc()
-        self._metrics.count_error(error)
-        problem = Problem.of(error)
-        output.SendHttpStatus(problem.status, json.dumps(problem.as_dict()))
-
     def _store(self, body: bytes) -> bytes:
+        if fault := self._find_fault("HTTP", body):
+            raise RefusedFile(f"This file is not stored: {fault}")
+        self._file.is_judged = True
         try:
             answer: bytes = self._orthanc.RestApiPost(INSTANCES, body)
         except self._orthanc.OrthancException as error:
             raise _named(self._orthanc, error) from error
+        finally:
+            self._file.is_judged = False
         return answer
 
 

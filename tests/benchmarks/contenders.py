@@ -20,6 +20,7 @@ from pacs.embedded.options import free_loopback_port
 
 DEBIAN_CONFIGURATION = Path("/etc/orthanc")
 OUR_FRAGMENTS = Path("/opt/pacs/orthanc/config")
+OUR_ENVIRONMENT = Path("/opt/pacs/orthanc/environment")
 PYTHON_PLUGIN = "/usr/share/orthanc/plugins/libOrthancPython.so"
 
 
@@ -83,7 +84,7 @@ def without_plugin(directory: Path) -> Iterator[Contender]:
         "PACS_ORTHANC_HTTP_PORT": "1",
         "PACS_HL7_PORT": "1",
         "PACS_DATABASE_URL": "",
-        "TCP_NODELAY": "1",
+        **configuration.read_environment(OUR_ENVIRONMENT),
     }
     (directory / "temporary").mkdir(parents=True, exist_ok=True)
     merged = configuration.load_all(OUR_FRAGMENTS, None, environment)

@@ -20,6 +20,7 @@ from pacs.errors import PacsError
 from pacs.settings import parse_settings
 
 FRAGMENTS = Path("/opt/pacs/orthanc/config")
+ENVIRONMENT = Path("/opt/pacs/orthanc/environment")
 RUN_TIME_FILES = Path("/run")
 NGINX_TIMEOUT_SECONDS = 5
 ORTHANC_TIMEOUT_SECONDS = 20
@@ -131,8 +132,7 @@ def _environment(options: Options, orthanc_port: int, pages_socket: Path) -> dic
         "PACS_DATA_DIR": str(data),
         "PACS_DATABASE_URL": f"sqlite:///{data}/plugins/pacs.db",
         "PACS_PAGES_SOCKET": str(pages_socket),
-        # Debian's DCMTK leaves Nagle's algorithm on: every C-STORE would wait some 100 ms.
-        "TCP_NODELAY": "1",
+        **configuration.read_environment(ENVIRONMENT),
     }
 
 

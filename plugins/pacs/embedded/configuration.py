@@ -47,6 +47,12 @@ def load(path: Path, environment: Mapping[str, str]) -> dict[str, Any]:
     return content
 
 
+def read_environment(path: Path) -> dict[str, str]:
+    """Return the variables of a file of NAME=VALUE lines, as systemd reads it."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
 def load_all(fragments: Path, own: Path | None, environment: Mapping[str, str]) -> dict[str, Any]:
     """Return the whole configuration: every fragment in order, then the own file, which wins."""
     merged: dict[str, Any] = {}

@@ -26,6 +26,11 @@ _SEQUENCE_END = 0xE0DD
 _PIXEL_DATA = (0x7FE0, 0x0010)
 _TRANSFER_SYNTAX = (0x0002, 0x0010)
 _LONG_VALUES = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
+_SHORT_VALUES = frozenset(
+    {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL", b"SS"}
+    | {b"ST", b"TM", b"UI", b"UL", b"US"}
+)
+_IMAGE_GROUP = 0x0028
 _NUMBERS = {(0x0028, 0x0002), (0x0028, 0x0008), (0x0028, 0x0010), (0x0028, 0x0011), (0x0028, 0x0100)}
 IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 EXPLICIT_BIG_ENDIAN = "1.2.840.10008.1.2.2"
@@ -74,16 +79,19 @@ class Walked:
 
 
 class _Layout(NamedTuple):
-    """How numbers are stored: low byte first, or high byte first."""
+    """How numbers are stored: low byte first, or high byte first.
 
-    short: struct.Struct
-    two_shorts: struct.Struct
+    `head` is group, element, representation and length of an explicit element; of an implicit one the last two are
+    halves of its length, which `long` reads anew.
+    """
+
+    head: struct.Struct
     long: struct.Struct
     item: bytes
 
 
-_LITTLE = _Layout(struct.Struct("<H"), struct.Struct("<HH"), struct.Struct("<L"), b"\xfe\xff\x00\xe0")
-_BIG = _Layout(struct.Struct(">H"), struct.Struct(">HH"), struct.Struct(">L"), b"\xff\xfe\xe0\x00")
+_LITTLE = _Layout(struct.Struct("<HH2sH"), struct.Struct("<L"), b"\xfe\xff\x00\xe0")
+_BIG = _Layout(struct.Struct(">HH2sH"), struct.Struct(">L"), b"\xff\xfe\xe0\x00")
 
 
 class _Element(NamedTuple):
@@ -138,15 +146,15 @@ def _inflate(deflated: bytes, limit_bytes: int) -> bytes:
 def _element(data: bytes, position: int, layout: _Layout, *, implicit: bool) -> _Element:
     """Read tag, representation and length at `position`."""
     try:
-        tag = layout.two_shorts.unpack_from(data, position)
-        if implicit or tag[0] == _ITEM_GROUP:
-            return _Element(tag, b"", position + 8, layout.long.unpack_from(data, position + 4)[0])
-        representation = data[position + 4 : position + 6]
+        group, number, representation, length = layout.head.unpack_from(data, position)
+        if implicit or group == _ITEM_GROUP:
+            return _Element((group, number), b"", position + 8, layout.long.unpack_from(data, position + 4)[0])
         if representation in _LONG_VALUES:
-            return _Element(tag, representation, position + 12, layout.long.unpack_from(data, position + 8)[0])
-        return _Element(tag, representation, position + 8, layout.short.unpack_from(data, position + 6)[0])
+            length = layout.long.unpack_from(data, position + 8)[0]
+            return _Element((group, number), representation, position + 12, length)
     except struct.error as error:
         raise MalformedDicom("the file ends in the middle of an element") from error
+    return _Element((group, number), representation, position + 8, length)
 
 
 def _must_fit(element: _Element, size: int) -> None:
@@ -173,6 +181,8 @@ class _Walk:
     def run(self) -> None:
         """Go on until the pixel data of the data set itself or the end of the file."""
         while self._position < len(self._data):
+            if not self._open and not self._implicit:
+                self._pass_short_values()
             element = _element(self._data, self._position, self._layout, implicit=self._implicit)
             if element.tag == _PIXEL_DATA and not self._open:
                 self._found_pixel_data(element)
@@ -180,6 +190,23 @@ class _Walk:
             self._step(element)
             while self._open and self._open[-1][0] is not None and self._position >= self._open[-1][0]:
                 self._implicit = self._open.pop()[1]
+
+    def _pass_short_values(self) -> None:
+        """Step over the short values outside sequences, of which nearly the whole of an image's header is made.
+
+        This is what the walk costs, so it is written to be fast; whatever is not plain is left to `_step`.
+        """
+        data, position, read = self._data, self._position, self._layout.head.unpack_from
+        last = len(data) - self._layout.head.size
+        while position <= last:
+            group, number, representation, length = read(data, position)
+            end = position + 8 + length
+            if representation not in _SHORT_VALUES or end > len(data):
+                break
+            if group == _IMAGE_GROUP and (group, number) in _NUMBERS:
+                self._walked.numbers[group, number] = data[position + 8 : end]
+            position = end
+        self._position = position
 
     def _step(self, element: _Element) -> None:
         """Go into a sequence, out of it, or past a value."""

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 
 from pacs.errors import InvalidInput, PacsError
-from pacs.ingest.pixel_guard import find_fault
 from pacs.ingest.zip_guard import ZipLimits, ZipMember, gunzip, is_zip, unpack
 from pacs.ports import Json
 
-# Stores one DICOM file and returns Orthanc's answer in JSON; raises ArchiveError when it is refused.
+# Stores one DICOM file and returns Orthanc's answer in JSON; raises RefusedFile, or ArchiveError when Orthanc says no.
 type Store = Callable[[bytes], bytes]
 
 
@@ -46,11 +45,6 @@ class Reception:
             body = gunzip(body, self._limits.member_bytes)
         if is_zip(body):
             return json.dumps(list(self._outcomes(body))).encode()
-        return self._store_one(body)
-
-    def _store_one(self, body: bytes) -> bytes:
-        if fault := find_fault(body):
-            raise RefusedFile(f"This file is not stored: {fault}")
         return self._store(body)
 
     def _outcomes(self, body: bytes) -> Iterator[dict[str, Json]]:
@@ -62,7 +56,7 @@ class Reception:
         if member.content is None:
             return {"Status": "Refused", "Details": member.refusal}
         try:
-            outcome: dict[str, Json] = json.loads(self._store_one(member.content))
+            outcome: dict[str, Json] = json.loads(self._store(member.content))
         except RefusedFile as refusal:
             return {"Status": "Refused", "Details": str(refusal)}
         except PacsError as failure:

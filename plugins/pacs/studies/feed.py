@@ -30,8 +30,10 @@ _CHANGES_AT_ONCE = 1000
 _BEYOND = 2**62
 _RECONCILE_EVERY_SECONDS = 3600.0
 _SWEEP_EVERY_SECONDS = 10.0
-_BREATH_SECONDS = 0.3
 _LOOK_SECONDS = 0.2
+# While images arrive, changes are gathered: reading them costs reception its processor.
+_QUIET_SECONDS = 0.5
+_GATHER_SECONDS = 3.0
 # Orthanc tells "stable" up to some seconds late.
 _STABLE_MARGIN = timedelta(seconds=10)
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -257,11 +259,14 @@ class ChangeFeed:
         return self._archive.get_json(f"/changes?since={since}&limit={limit}")
 
     def _rest(self, stop: threading.Event) -> None:
-        """Wait until something happened, at least a breath, so that a study being received is read in large pieces."""
-        stop.wait(_BREATH_SECONDS)
-        deadline = time.monotonic() + self._poll_seconds
-        while not stop.is_set() and time.monotonic() < deadline and not self._wake.wait(_LOOK_SECONDS):
+        """Wait until something happened and no more follows, so that a study being received is read in large pieces."""
+        look_at = time.monotonic() + self._poll_seconds
+        while not stop.is_set() and time.monotonic() < look_at and not self._wake.wait(_LOOK_SECONDS):
             pass
+        enough_at = time.monotonic() + _GATHER_SECONDS
+        while self._wake.is_set() and time.monotonic() < enough_at:
+            self._wake.clear()
+            stop.wait(_QUIET_SECONDS)
         self._wake.clear()
 
 
