@@ -6,6 +6,9 @@ export PACS_HTTP_PORT PACS_DICOM_PORT PACS_HL7_PORT PACS_AET PACS_DATA_DIR PACS_
 
 ROOT := orthanc/root
 IN_TEST_ROOT := $(ROOT)/test.sh
+# Tests wait more than they compute, so there are more workers than a small machine has cores. A file is one worker's
+# and files go in the order of their names: fixtures of a module run once, and short tests come last.
+PYTEST := pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help run test test-unit test-integration test-browser test-host bench soak lint format lock clean distclean
 
@@ -19,13 +22,13 @@ run: ## run the archive in the foreground; Ctrl-C ends it
 test: lint test-unit test-integration test-browser test-host ## all that this machine can run
 
 test-unit: ## the core, without Orthanc
-	@$(IN_TEST_ROOT) pytest tests/unit
+	@$(IN_TEST_ROOT) $(PYTEST) tests/unit
 
 test-integration: ## the real Orthanc, NGINX and PostgreSQL
-	@$(IN_TEST_ROOT) pytest tests/integration
+	@$(IN_TEST_ROOT) $(PYTEST) tests/integration
 
 test-browser: ## the pages and viewers in Chromium
-	@$(IN_TEST_ROOT) pytest tests/browser
+	@$(IN_TEST_ROOT) $(PYTEST) tests/browser
 
 test-host: ## make run itself, as a person runs it
 	@$(ROOT)/build.sh run

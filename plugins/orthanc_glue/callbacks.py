@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from types import ModuleType
 
+from pacs.native.transcoder import Transcode, register_transcoder
 from pacs.ports import Change, ChangeKind, ChangeListener, ResourceLevel
 
 _log = logging.getLogger(__name__)
@@ -53,6 +54,14 @@ class Callbacks:
         """Have `judge(data, origin)` decide what is stored of an instance, whichever way it came."""
         self._take("received instance filter")
         self._orthanc.RegisterReceivedInstanceCallback(judge)
+
+    def transcode(self, transcode: Transcode) -> None:
+        """Have `transcode(dicom, syntaxes)` asked for images that somebody wants in another transfer syntax.
+
+        It may be called with Orthanc's locks held: it must not ask Orthanc anything.
+        """
+        self._take("transcoder")
+        register_transcoder(transcode)
 
     def route(self, pattern: str, answer: Callable[..., None]) -> None:
         """Have `answer(output, uri, **request)` answer a path of Orthanc's REST API, in its stead where it has one."""

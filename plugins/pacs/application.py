@@ -9,6 +9,8 @@ from pathlib import Path
 
 from pacs import __version__
 from pacs.database import Database
+from pacs.decoding.collector import PoolCollector
+from pacs.decoding.decoder import Decoder
 from pacs.metrics import Metrics
 from pacs.ports import Archive, Change
 from pacs.settings import Settings
@@ -18,7 +20,8 @@ from pacs.web.server import serve
 from pacs.web.services import Services
 from pacs.work import QueueWorker, Supervisor, WorkCollector, WorkQueue
 
-STOP_SECONDS = 4.5
+STOP_DECODING_SECONDS = 1.0
+STOP_SECONDS = 3.5
 KEEP_DONE_DAYS = 7
 
 _log = logging.getLogger(__name__)
@@ -26,10 +29,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Host:
-    """What our program must know of the Orthanc that it runs in."""
+    """What our program must know of the Orthanc that it runs in.
+
+    Attributes
+    ----------
+    temporary_directory : on the volume of the data.
+    python : the interpreter for child processes; sys.executable is Orthanc.
+    """
 
     storage_directory: Path
+    temporary_directory: Path
     stable_age_seconds: float
+    python: Path
 
 
 class Application:
@@ -55,10 +66,12 @@ class Application:
         index = StudyIndex(self._database, archive)
         self._feed = ChangeFeed(self._database, archive, index, stable_age_seconds=host.stable_age_seconds)
         warm.subscribe(self._feed, warm_queue)
+        self._decoder = Decoder(settings.decoding, host.python, host.temporary_directory / "decoding", self.metrics)
         services = Services(
             settings=settings,
             archive=archive,
             database=self._database,
+            decoder=self._decoder,
             metrics=self.metrics,
             supervisor=self._supervisor,
             queues=queues,
@@ -66,6 +79,7 @@ class Application:
             storage_directory=host.storage_directory,
         )
         self.metrics.registry.register(WorkCollector(self._database, queues, self._supervisor))
+        self.metrics.registry.register(PoolCollector(self._decoder.pool))
         self._supervisor.add("pages", partial(serve, create_app(services), settings.web.socket))
         self._supervisor.add("changes", self._feed.run)
         self._supervisor.add("study index", index.run)
@@ -80,7 +94,15 @@ class Application:
         """Take note of a change of the archive. Called from Orthanc's own thread: quick, and asks nothing."""
         self._feed.notice(change)
 
+    def transcode(self, dicom: memoryview, syntaxes: frozenset[str]) -> bytes | None:
+        """Return an instance in one of the transfer syntaxes, None where that is Orthanc's own work.
+
+        Called from any of Orthanc's threads, which wait for it. Raises ProcessError when the image can't be decoded.
+        """
+        return self._decoder.transcode(dicom, syntaxes)
+
     def stop(self) -> None:
-        """End the threads and close the database, within 5 s."""
+        """End the child processes and the threads and close the database, within 5 s."""
+        self._decoder.stop(STOP_DECODING_SECONDS)
         self._supervisor.stop(STOP_SECONDS)
         self._database.close()

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_pascal
 from pydantic_core import ErrorDetails
 
+from pacs.decoding.settings import DecodingSettings
 from pacs.errors import SettingsError
 from pacs.web.settings import WebSettings
 
@@ -51,6 +52,7 @@ class Settings(Section):
     """Everything that can be set for the plugins."""
 
     database: DatabaseSettings = DatabaseSettings()
+    decoding: DecodingSettings = DecodingSettings()
     hl7: Hl7Settings = Hl7Settings()
     web: WebSettings = WebSettings()
 

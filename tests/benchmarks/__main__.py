@@ -33,12 +33,13 @@ def _timed(name: str, measure: Callable[[Contender, Scan], float]) -> Measure:
 MEASURES: dict[str, tuple[Measure, bool]] = {
     "c-store-nagle": (_timed("C-STORE, client with Nagle", partial(measures.store_by_c_store, nodelay=False)), True),
     "c-store": (_timed("C-STORE, client without Nagle", partial(measures.store_by_c_store, nodelay=True)), True),
-    "rest": (_timed("REST ingest", measures.store_by_rest), True),
+    "rest-orthanc": (_timed("REST ingest, at Orthanc", partial(measures.store_by_rest, past_nginx=True)), True),
+    "rest": (_timed("REST ingest", partial(measures.store_by_rest, past_nginx=False)), True),
     "c-move": (_timed("C-MOVE out", measures.move_out), False),
     "wado-rs": (_timed("WADO-RS out", measures.retrieve_by_wado_rs), False),
     "ohif": (viewer.open_in_ohif, False),
 }
-ON_INGEST = ("c-store", "rest")
+ON_INGEST = ("c-store", "rest-orthanc")
 
 
 def main() -> None:

@@ -31,6 +31,7 @@ class Contender:
     Attributes
     ----------
     url : where its clients reach it: NGINX for ours, Orthanc itself for the others.
+    orthanc_url : Orthanc itself.
     viewer_url : where OHIF is before it.
     pids : every process of it; the first is Orthanc.
     start_seconds : from starting its processes until it answered.
@@ -38,6 +39,7 @@ class Contender:
 
     name: str
     url: str
+    orthanc_url: str
     dicom_port: int
     aet: str
     pids: tuple[int, ...]
@@ -101,6 +103,7 @@ def ours(directory: Path) -> Iterator[Contender]:
         yield Contender(
             "ours",
             pacs.url,
+            f"http://127.0.0.1:{pacs.orthanc_http_port()}",
             pacs.dicom_port,
             pacs.aet,
             (pacs.orthanc_pid(), *pacs.other_pids()),
@@ -123,7 +126,7 @@ def _orthanc(name: str, directory: Path, merged: dict[str, Any], environment: Ma
     try:
         url = f"http://127.0.0.1:{http_port}"
         _wait(f"{url}/system", process)
-        yield Contender(name, url, dicom_port, merged["DicomAet"], (process.pid,), time.monotonic() - started)
+        yield Contender(name, url, url, dicom_port, merged["DicomAet"], (process.pid,), time.monotonic() - started)
     finally:
         process.terminate()
         process.wait(30)

@@ -46,13 +46,14 @@ def store_by_c_store(contender: Contender, scan: Scan, *, nodelay: bool) -> floa
     return seconds
 
 
-def store_by_rest(contender: Contender, scan: Scan) -> float:
+def store_by_rest(contender: Contender, scan: Scan, *, past_nginx: bool) -> float:
     """POST the files one after the other over one connection."""
+    url = contender.orthanc_url if past_nginx else contender.url
     bodies = [path.read_bytes() for path in sorted(scan.folder.iterdir())]
     with httpx.Client(timeout=60) as client:
         started = time.monotonic()
         for body in bodies:
-            client.post(f"{contender.url}/instances", content=body).raise_for_status()
+            client.post(f"{url}/instances", content=body).raise_for_status()
         seconds = time.monotonic() - started
     _require_stored(contender, scan)
     return seconds

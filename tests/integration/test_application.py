@@ -73,4 +73,4 @@ def test_data_are_there_after_restart(tmp_path: Path) -> None:
     try:
         assert second.archive.get_json("/modalities/SUR/configuration")["AET"] == "SUR"
     finally:
-        second.stop()
+        second.kill()

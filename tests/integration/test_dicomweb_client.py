@@ -171,7 +171,7 @@ def test_frame_comes_as_kept_and_decoded(client: DICOMwebClient, syntax: UID) ->
 
 
 def test_frame_of_jpeg_2000_comes_as_kept(client: DICOMwebClient) -> None:
-    """JPEG 2000, which viewers decode and this server does not, is handed out untouched."""
+    """JPEG 2000, which viewers decode, is handed out untouched to those who take it as it is."""
     image = stored(client, image_in(JPEG2000Lossless, "WEB-J2K"))
     where = (image.StudyInstanceUID, image.SeriesInstanceUID, image.SOPInstanceUID)
     (kept,) = client.retrieve_instance_frames(*where, frame_numbers=[1], media_types=AS_KEPT)

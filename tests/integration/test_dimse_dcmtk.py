@@ -108,27 +108,27 @@ def test_dcmsend_sends_a_folder_of_mixed_syntaxes(pacs: RunningPacs, tmp_path: P
 @pytest.mark.parametrize(
     ("keys", "found"),
     [
-        (["PatientName=MU*"], {"DCMTK-1", "DCMTK-2"}),
-        (["PatientName=mun?z^ana"], {"DCMTK-2"}),
-        (["PatientName=MUÑOZ^ÍÑIGO"], {"DCMTK-1"}),
-        (["PatientName=MUÑ*"], {"DCMTK-1"}),
-        (["PatientName=*INÊS"], {"DCMTK-3"}),
-        (["PatientName=MUNOZ*"], set()),
-        (["StudyDate=20240105"], {"DCMTK-1"}),
-        (["StudyDate=20240101-20240228"], {"DCMTK-1", "DCMTK-2"}),
-        (["StudyDate=20240210-"], {"DCMTK-2", "DCMTK-3"}),
-        (["StudyDate=-20240104"], set()),
-        (["AccessionNumber=DCMTK-A3"], {"DCMTK-3"}),
-        (["ModalitiesInStudy=SR"], {"DCMTK-3"}),
-        (["ModalitiesInStudy=MR\\CT"], {"DCMTK-1", "DCMTK-2"}),
-        (["StudyDescription=*niño*"], {"DCMTK-2"}),
-        ([], {"DCMTK-1", "DCMTK-2", "DCMTK-3"}),
+        (["PatientName=MU*"], ["DCMTK-1", "DCMTK-2"]),
+        (["PatientName=mun?z^ana"], ["DCMTK-2"]),
+        (["PatientName=MUÑOZ^ÍÑIGO"], ["DCMTK-1"]),
+        (["PatientName=MUÑ*"], ["DCMTK-1"]),
+        (["PatientName=*INÊS"], ["DCMTK-3"]),
+        (["PatientName=MUNOZ*"], []),
+        (["StudyDate=20240105"], ["DCMTK-1"]),
+        (["StudyDate=20240101-20240228"], ["DCMTK-1", "DCMTK-2"]),
+        (["StudyDate=20240210-"], ["DCMTK-2", "DCMTK-3"]),
+        (["StudyDate=-20240104"], []),
+        (["AccessionNumber=DCMTK-A3"], ["DCMTK-3"]),
+        (["ModalitiesInStudy=SR"], ["DCMTK-3"]),
+        (["ModalitiesInStudy=MR\\CT"], ["DCMTK-1", "DCMTK-2"]),
+        (["StudyDescription=*niño*"], ["DCMTK-2"]),
+        ([], ["DCMTK-1", "DCMTK-2", "DCMTK-3"]),
     ],
     ids=str,
 )
 @pytest.mark.usefixtures("patients")
 def test_study_search_matches_as_dicom_says(
-    pacs: RunningPacs, tmp_path: Path, keys: list[str], found: set[str]
+    pacs: RunningPacs, tmp_path: Path, keys: list[str], found: list[str]
 ) -> None:
     """Wildcards, ranges, lists and accents select the studies that PS3.4 C.2.2.2 says, and no other."""
     given = {key.split("=")[0] for key in keys}
@@ -139,7 +139,7 @@ def test_study_search_matches_as_dicom_says(
         ["SpecificCharacterSet=ISO_IR 192", "QueryRetrieveLevel=STUDY", *asked, *keys],
         calling=WORKSTATION,
     )
-    assert sorted(answer.PatientID for answer in answers) == sorted(found)
+    assert sorted(answer.PatientID for answer in answers) == found
 
 
 @pytest.mark.usefixtures("patients")

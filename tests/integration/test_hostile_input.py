@@ -1,8 +1,7 @@
-"""What is sent to do harm, or by a broken program, costs its sender: Orthanc goes on, with little memory."""
+"""What nests, claims or asks without measure is refused, and Orthanc goes on; other harm is in test_bad_input."""
 
 from __future__ import annotations
 
-import gzip
 import io
 import zipfile
 from collections.abc import Iterator
@@ -12,15 +11,11 @@ import httpx
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian
 
-from fixtures.broken_files import broken_files
-from fixtures.dcmtk import ask
 from fixtures.fictitious_studies import as_file, dicom_image
-from fixtures.running_pacs import RunningPacs, running
+from fixtures.running_pacs import RunningPacs
 from fixtures.sample_images import image_in
-from fixtures.stations import register
 
 MEBIBYTE = 1024 * 1024
-STATION = "HOSTILE_WS"
 SEQUENCE = b"\x08\x00\x40\x11SQ\x00\x00\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff"
 SEQUENCE_END = b"\xfe\xff\x0d\xe0\x00\x00\x00\x00\xfe\xff\xdd\xe0\x00\x00\x00\x00"
 
@@ -58,20 +53,6 @@ def test_file_is_refused_when_it_claims_more_than_it_has(web: httpx.Client) -> N
     assert web.post("/instances", content=whole[:place] + b"\xf0\xff\xff\xff" + bytes(100)).status_code == 422
 
 
-@pytest.mark.parametrize("kind", sorted(broken_files()))
-def test_broken_file_is_refused_when_it_is_uploaded(web: httpx.Client, kind: str) -> None:
-    """What is no whole DICOM file is the sender's fault and told so."""
-    assert web.post("/instances", content=broken_files()[kind]).status_code in {400, 422}
-
-
-@pytest.mark.parametrize("members", [1, 400], ids=["one file", "many files"])
-def test_zip_bomb_is_refused_when_it_is_uploaded(web: httpx.Client, members: int) -> None:
-    """A ZIP file of a few megabytes that unpacks to gigabytes is refused by its directory."""
-    answer = web.post("/instances", content=_zip_bomb(members, 2048 * MEBIBYTE // members))
-    assert answer.status_code == 413
-    assert "times its size" in answer.text
-
-
 def test_zip_tells_the_outcome_of_each_file_when_some_are_bad(web: httpx.Client) -> None:
     """The images of a mixed ZIP file are stored, and the answer names each file that was not."""
     image = dicom_image(PatientID="ZIP-1")
@@ -79,16 +60,9 @@ def test_zip_tells_the_outcome_of_each_file_when_some_are_bad(web: httpx.Client)
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("image.dcm", as_file(image))
         archive.writestr("notes.txt", "no DICOM")
-        archive.writestr("inner.zip", _zip_bomb(1, MEBIBYTE))
+        archive.writestr("inner.zip", _zip_bomb())
     outcomes = {each["Name"]: each["Status"] for each in web.post("/instances", content=packed.getvalue()).json()}
     assert outcomes == {"image.dcm": "Success", "notes.txt": "Failure", "inner.zip": "Refused"}
-
-
-def test_gzip_bomb_is_refused_when_it_is_the_encoding_of_a_body(web: httpx.Client) -> None:
-    """A body of Content-Encoding gzip is inflated no further than a DICOM file may be large."""
-    body = gzip.compress(bytes(64 * MEBIBYTE)) * 40
-    answer = web.post("/instances", content=body, headers={"Content-Encoding": "gzip"})
-    assert answer.status_code in range(400, 500)
 
 
 def test_rendering_is_refused_when_it_is_to_be_giant(web: httpx.Client) -> None:
@@ -102,41 +76,6 @@ def test_rendering_is_refused_when_it_is_to_be_giant(web: httpx.Client) -> None:
     assert answer.status_code in range(400, 600)
 
 
-@pytest.mark.parametrize(
-    ("calling", "called", "words"),
-    [("STRANGER", "PACS", "Association"), (STATION, "ANOTHER", "Called AE Title Not Recognized")],
-)
-def test_search_is_refused_when_a_title_is_wrong(pacs: RunningPacs, calling: str, called: str, words: str) -> None:
-    """Reading is for registered stations that know whom they call."""
-    register(pacs, STATION, 11112)
-    keys = ("-k", "QueryRetrieveLevel=STUDY", "-k", "PatientName")
-    done = ask("findscu", pacs, "-S", *keys, calling=calling, called=called)
-    assert "Pending" not in done.stdout
-    assert words in done.stdout, done.stdout
-
-
-def test_search_answers_when_the_station_is_registered(pacs: RunningPacs, web: httpx.Client) -> None:
-    """The same search from the registered station finds the study: it is the title that was refused above."""
-    assert web.post("/instances", content=as_file(dicom_image(PatientID="HOSTILE-1"))).status_code == 200
-    register(pacs, STATION, 11112)
-    keys = ("-k", "QueryRetrieveLevel=STUDY", "-k", "PatientID=HOSTILE-1", "-k", "StudyInstanceUID")
-    assert "Pending" in ask("findscu", pacs, "-S", *keys, calling=STATION).stdout
-
-
-def test_search_is_refused_when_it_would_return_everything(tmp_path: Path) -> None:
-    """More answers than the limit are a refusal, not a list that ends early and looks whole."""
-    keys = ("-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID", "-k")
-    with running(tmp_path, environment={"PACS_FIND_LIMIT": "3"}) as small:
-        register(small, STATION, 11112)
-        for number in range(4):
-            small.archive.post_bytes("/instances", as_file(dicom_image(PatientID=f"LIMIT-{number}")))
-        wide = ask("findscu", small, "-S", *keys, "PatientID", calling=STATION).stdout
-        narrow = ask("findscu", small, "-S", *keys, "PatientID=LIMIT-2", calling=STATION).stdout
-    assert "Pending" not in wide
-    assert "Failed: UnableToProcess" in wide, wide
-    assert narrow.count("Pending") == 1, narrow
-
-
 def _nested(depth: int) -> bytes:
     """Return a DICOM file with `depth` sequences in one another."""
     whole = as_file(dicom_image())
@@ -144,13 +83,10 @@ def _nested(depth: int) -> bytes:
     return whole[:place] + SEQUENCE * depth + SEQUENCE_END * depth + whole[place:]
 
 
-def _zip_bomb(members: int, member_bytes: int) -> bytes:
+def _zip_bomb() -> bytes:
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for number in range(members):
-            with archive.open(f"{number}.dcm", "w", force_zip64=True) as member:
-                for _ in range(member_bytes // MEBIBYTE):
-                    member.write(bytes(MEBIBYTE))
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("0.dcm", bytes(MEBIBYTE))
     return packed.getvalue()
 
 

@@ -22,6 +22,7 @@ import pytest
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from fixtures.fictitious_studies import as_file, dicom_image
+from fixtures.ports import free_port
 from fixtures.running_pacs import RunningPacs
 
 VIEWER_CONFIG = Path(__file__).parents[2] / "viewer-config"
@@ -97,13 +98,6 @@ class Site:
             return Answer(response.status, response.headers, response.read())
         finally:
             connection.close()
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def render(directory: Path, port: int, orthanc_port: int, **changes: object) -> Path:

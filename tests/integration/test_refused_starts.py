@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.ports import free_port
 from fixtures.running_pacs import RunningPacs
 from fixtures.sample_images import stack_of
 from fixtures.stations import store_all
 from fixtures.untouched import untouched
-from pacs.embedded.options import free_loopback_port
 
 MISTAKES = {
     "Hl7": {"Port": 70000, "Prt": 2575},
@@ -84,7 +84,7 @@ def test_directory_that_can_not_be_written_is_told_with_what_to_do(tmp_path: Pat
 
 def refusal(data_directory: Path, **environment: str) -> str:
     """Start the archive, which must refuse with exit code 1, and return its words."""
-    ports = {name: str(free_loopback_port()) for name in ("PACS_HTTP_PORT", "PACS_DICOM_PORT", "PACS_HL7_PORT")}
+    ports = {name: str(free_port()) for name in ("PACS_HTTP_PORT", "PACS_DICOM_PORT", "PACS_HL7_PORT")}
     done = subprocess.run(
         [sys.executable, "-m", "pacs.embedded"],
         # Closed at once: should it start after all, it ends by itself, with another exit code.

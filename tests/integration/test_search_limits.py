@@ -13,13 +13,13 @@ from pydicom import Dataset
 from pynetdicom import build_context
 from pynetdicom.sop_class import PatientRootQueryRetrieveInformationModelFind
 
+from fixtures.ports import free_port
 from fixtures.raw_stores import send_at_once
 from fixtures.running_pacs import RunningPacs, running
 from fixtures.sample_images import stack_of
 from fixtures.stations import associated, data_set_of, find, register, store_all
 from fixtures.study_lists import wait_until_listed
 from pacs.demo.syntaxes import encoded
-from pacs.embedded.options import free_loopback_port
 
 SUCCESS = 0x0000
 WORKSTATION = "LIMIT_WS"
@@ -30,9 +30,9 @@ STUDIES, FEW_STUDIES, FEW_INSTANCES = 7, 5, 8
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPacs]:
     """Run an archive with limits so low that a handful of studies shows them, and with seven studies of two images."""
     directory = tmp_path_factory.mktemp("limited")
-    limits = {"LimitFindResults": FEW_STUDIES, "LimitFindInstances": FEW_INSTANCES, "DicomScpTimeout": 2}
+    limits = {"LimitFindInstances": FEW_INSTANCES, "DicomScpTimeout": 2}
     (directory / "settings.json").write_text(json.dumps(limits))
-    with running(directory) as started:
+    with running(directory, environment={"PACS_FIND_LIMIT": str(FEW_STUDIES)}) as started:
         for number in range(STUDIES):
             assert store_all(started, stack_of(2, PatientID=f"LIMIT-{number}")) == [SUCCESS, SUCCESS]
         yield started
@@ -84,7 +84,7 @@ def test_dicomweb_search_for_everything_is_cut(limited: RunningPacs, folder: str
 )
 def test_dicom_search_for_everything_is_refused(limited: RunningPacs, level: str, keyword: str) -> None:
     """A C-FIND that matches more than the limit fails, and shows no part as the whole; narrowed down it is answered."""
-    register(limited, WORKSTATION, free_loopback_port())
+    register(limited, WORKSTATION, free_port())
     model = PatientRootQueryRetrieveInformationModelFind
     keys = Dataset()
     keys.QueryRetrieveLevel, keys.PatientID = level, "LIMIT-*"

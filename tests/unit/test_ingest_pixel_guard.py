@@ -52,6 +52,13 @@ def image(rows: int = 16, columns: int = 16, frames: int = 1, bits: int = 8) -> 
     return dataset
 
 
+def without_pixels() -> bytes:
+    """Return a file that ends with a short value, as a report does."""
+    dataset = image()
+    del dataset.PixelData
+    return encoded(dataset)
+
+
 def compressed(syntax: UID, fragments: list[bytes], **attributes: object) -> bytes:
     """Return an image file in `syntax` with the fragments given."""
     dataset = image()
@@ -117,6 +124,7 @@ def test_find_fault_finds_none_when_a_compressed_image_is_whole(syntax: UID, fra
         compressed(JPEGBaseline8Bit, [JPEG, JPEG]),  # one frame in two fragments
         compressed(JPEGBaseline8Bit, []),
         nested(20),
+        without_pixels(),
     ],
 )
 def test_find_fault_finds_none_when_a_file_is_only_odd(file: bytes) -> None:

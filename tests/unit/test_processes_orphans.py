@@ -52,7 +52,8 @@ def test_processes_that_a_child_started_end_with_it(tmp_path: Path, policy: Pool
                 work.result(10)
         pids = [int(pid) for pid in pid_file.read_text().split()]
         assert len(pids) == 3
-        assert [pid for pid in pids if is_alive(pid)] == []
+        # On a busy machine the kernel is still taking away what was killed a moment ago.
+        assert becomes_true(lambda: not any(is_alive(pid) for pid in pids), 1)
 
 
 @pytest.mark.parametrize("doing", ["idle", "sleep", "hold_the_interpreter", "ignore_sigterm"])

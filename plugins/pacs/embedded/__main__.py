@@ -9,13 +9,14 @@ import signal
 import sys
 import threading
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pacs.embedded import configuration, demo
 from pacs.embedded.nginx import write_nginx_configuration
 from pacs.embedded.options import Options, StartError, free_loopback_port, require_free_port
-from pacs.embedded.services import Service, wait_until_answers
+from pacs.embedded.services import Restarts, Service, give_threads_stacks, wait_until_answers
 from pacs.errors import PacsError
 from pacs.settings import parse_settings
 
@@ -25,6 +26,8 @@ RUN_TIME_FILES = Path("/run")
 NGINX_TIMEOUT_SECONDS = 5
 ORTHANC_TIMEOUT_SECONDS = 20
 LEAST_MEMORY_BYTES = 4 * 1024**3
+# Why so much: orthanc/README.md.
+STACK_BYTES = 16 * 1024**2
 
 _log = logging.getLogger("pacs.embedded")
 
@@ -59,18 +62,55 @@ def _run(options: Options, stop: threading.Event) -> None:
         _claim(options, cleanup)
         for name, port in (("PACS_HTTP_PORT", options.http_port), ("PACS_DICOM_PORT", options.dicom_port)):
             require_free_port(name, port, "0.0.0.0" if name == "PACS_DICOM_PORT" else "127.0.0.1")  # noqa: S104
-        services = _start(options, cleanup, stop)
+        archive = _start(options, cleanup, stop)
         if stop.is_set():
             return
         if options.demo:
             demo.load(f"http://127.0.0.1:{options.http_port}", options.data_directory, stop)
         if not stop.is_set():
             _log.info(_ready_text(options))
-        while not stop.wait(0.5):
-            for service in services:
-                if service.ended:
-                    raise StartError(f"{service.name} ended by itself. Its last words:\n{service.last_words()}")
+        _watch(archive, stop)
         _log.info("ending ...")
+
+
+@dataclass(frozen=True)
+class _Archive:
+    """What runs, and where Orthanc says that it does."""
+
+    orthanc: Service
+    nginx: Service
+    orthanc_url: str
+
+
+def _watch(archive: _Archive, stop: threading.Event) -> None:
+    """Start Orthanc again when something killed it, as systemd does on a server, until asked to end."""
+    restarts = Restarts()
+    while not stop.wait(0.5):
+        if archive.nginx.ended:
+            raise StartError(f"NGINX ended by itself. Its last words:\n{archive.nginx.last_words()}")
+        if archive.orthanc.ended:
+            _start_again(archive, restarts, stop)
+
+
+def _start_again(archive: _Archive, restarts: Restarts, stop: threading.Event) -> None:
+    """Start Orthanc again and wait until it answers; raise StartError when it ended itself, or is killed too often."""
+    orthanc = archive.orthanc
+    if orthanc.killed_by is None:
+        raise StartError(f"Orthanc ended by itself. Its last words:\n{orthanc.last_words()}")
+    if not restarts.allow():
+        raise StartError(
+            f"Orthanc is killed again and again ({orthanc.killed_by}). Its last words:\n{orthanc.last_words()}"
+        )
+    _log.warning("Orthanc was ended by a signal (%s) and is started again ...", orthanc.killed_by)
+    orthanc.start()
+    try:
+        wait_until_answers(archive.orthanc_url, orthanc, stop)
+    except StartError:
+        if orthanc.killed_by is None:
+            raise
+        return
+    if not stop.is_set():
+        _log.info("READY again")
 
 
 def _claim(options: Options, cleanup: ExitStack) -> None:
@@ -93,7 +133,7 @@ def _claim(options: Options, cleanup: ExitStack) -> None:
         ) from None
 
 
-def _start(options: Options, cleanup: ExitStack, stop: threading.Event) -> list[Service]:
+def _start(options: Options, cleanup: ExitStack, stop: threading.Event) -> _Archive:
     """Start Orthanc, then NGINX before it; both are ended in the reverse order."""
     run_directory = Path(cleanup.enter_context(TemporaryDirectory(prefix="pacs-", dir=RUN_TIME_FILES)))
     pages_socket = run_directory / "pages.sock"
@@ -101,19 +141,25 @@ def _start(options: Options, cleanup: ExitStack, stop: threading.Event) -> list[
     environment = _environment(options, orthanc_port, pages_socket)
     logs = options.data_directory / "log"
     path = _configuration(options, environment, run_directory)
-    orthanc = Service.start("Orthanc", ["Orthanc", str(path)], logs / "orthanc.log", environment)
-    orthanc.limit_memory(max(LEAST_MEMORY_BYTES, _machine_memory_bytes() // 2))
-    cleanup.callback(orthanc.stop, ORTHANC_TIMEOUT_SECONDS)
     nginx_configuration = write_nginx_configuration(run_directory, logs, options.http_port, orthanc_port, pages_socket)
-    nginx = Service.start(
-        "NGINX",
-        ["nginx", "-e", str(logs / "nginx.log"), "-c", str(nginx_configuration), "-g", "daemon off;"],
-        logs / "nginx.log",
+    nginx_command = ["nginx", "-e", str(logs / "nginx.log"), "-c", str(nginx_configuration), "-g", "daemon off;"]
+    archive = _Archive(
+        Service("Orthanc", ["Orthanc", str(path)], logs / "orthanc.log", environment, _address_space_bytes()),
+        Service("NGINX", nginx_command, logs / "nginx.log"),
+        f"http://127.0.0.1:{orthanc_port}/system",
     )
-    cleanup.callback(nginx.stop, NGINX_TIMEOUT_SECONDS)
-    wait_until_answers(f"http://127.0.0.1:{orthanc_port}/system", orthanc, stop)
-    wait_until_answers(f"http://127.0.0.1:{options.http_port}/pacs/health", nginx, stop)
-    return [orthanc, nginx]
+    give_threads_stacks(STACK_BYTES)
+    archive.orthanc.start()
+    cleanup.callback(archive.orthanc.stop, ORTHANC_TIMEOUT_SECONDS)
+    archive.nginx.start()
+    cleanup.callback(archive.nginx.stop, NGINX_TIMEOUT_SECONDS)
+    wait_until_answers(archive.orthanc_url, archive.orthanc, stop)
+    wait_until_answers(f"http://127.0.0.1:{options.http_port}/pacs/health", archive.nginx, stop)
+    return archive
+
+
+def _address_space_bytes() -> int:
+    return max(LEAST_MEMORY_BYTES, _machine_memory_bytes() // 2)
 
 
 def _machine_memory_bytes() -> int:

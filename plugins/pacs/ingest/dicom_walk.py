@@ -183,6 +183,8 @@ class _Walk:
         while self._position < len(self._data):
             if not self._open and not self._implicit:
                 self._pass_short_values()
+                if self._position == len(self._data):
+                    return
             element = _element(self._data, self._position, self._layout, implicit=self._implicit)
             if element.tag == _PIXEL_DATA and not self._open:
                 self._found_pixel_data(element)

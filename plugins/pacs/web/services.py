@@ -10,6 +10,7 @@ from flask import current_app
 
 if TYPE_CHECKING:
     from pacs.database import Database
+    from pacs.decoding.decoder import Decoder
     from pacs.metrics import Metrics
     from pacs.ports import Archive
     from pacs.web.settings import WebSettings
@@ -39,6 +40,7 @@ class Services:
     settings: HasWebSettings
     archive: Archive
     database: Database
+    decoder: Decoder
     metrics: Metrics
     supervisor: Supervisor
     queues: tuple[WorkQueue, ...] = ()

@@ -1,14 +1,16 @@
-"""Small pictures of series, drawn by Orthanc; a symbol for series that have no picture."""
+"""Small pictures of series, drawn by Orthanc or, of JPEG 2000, by us; a symbol for series that have no picture."""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from pacs.errors import ArchiveError, NotFound
+from pacs.decoding.decoder import Decoder
+from pacs.decoding.syntaxes import DECODED_SYNTAXES
+from pacs.errors import ArchiveError, NotFound, ProcessError
 from pacs.ports import Archive
+from pacs.web.instances import transfer_syntax
 
 WIDTH_PIXELS = 256
 _ENCAPSULATED = "1.2.840.10008.5.1.4.1.1.104."
@@ -55,16 +57,8 @@ _KIND_OF_SOP_CLASS = {
 }
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A small picture of one instance."""
-
-    orthanc_instance_id: str
-    png: bytes
-
-
-def thumbnail_of(archive: Archive, orthanc_series_id: str) -> Picture | SeriesKind:
-    """Draw the middle image of a series, or tell what it is when it has none.
+def picture_source(archive: Archive, orthanc_series_id: str) -> str | SeriesKind:
+    """Return Orthanc's identifier of the middle instance of a series, or what the series is when it has no picture.
 
     Raises
     ------
@@ -72,15 +66,24 @@ def thumbnail_of(archive: Archive, orthanc_series_id: str) -> Picture | SeriesKi
     """
     series = archive.get_json(f"/series/{orthanc_series_id}")
     instance_id = _middle_instance(archive, series)
-    kind = _kind_without_picture(archive, series["MainDicomTags"].get("Modality", ""), instance_id)
-    if kind:
-        return kind
-    path = f"/instances/{instance_id}/rendered?width={WIDTH_PIXELS}&height={WIDTH_PIXELS}"
-    try:
-        with _drawing:
-            return Picture(instance_id, archive.get_bytes(path))
-    except ArchiveError:
-        return SeriesKind.OTHER
+    modality = series["MainDicomTags"].get("Modality", "")
+    return _kind_without_picture(archive, modality, instance_id) or instance_id
+
+
+def draw(archive: Archive, decoder: Decoder, orthanc_instance_id: str) -> bytes | None:
+    """Return a PNG of an instance, None when it can't be drawn.
+
+    The transfer syntax decides who draws: of what Orthanc can't decode we take one frame, where Orthanc would have us
+    transcode all of them.
+    """
+    with _drawing:
+        try:
+            if transfer_syntax(archive, orthanc_instance_id) in DECODED_SYNTAXES:
+                return decoder.thumbnail(archive.get_bytes(f"/instances/{orthanc_instance_id}/file"), WIDTH_PIXELS)
+            size = f"width={WIDTH_PIXELS}&height={WIDTH_PIXELS}"
+            return archive.get_bytes(f"/instances/{orthanc_instance_id}/rendered?{size}")
+        except (ArchiveError, ProcessError):
+            return None
 
 
 def _middle_instance(archive: Archive, series: dict[str, Any]) -> str:
@@ -101,5 +104,5 @@ def _kind_without_picture(archive: Archive, modality: str, instance_id: str) -> 
     sop_class = archive.get_bytes(f"/instances/{instance_id}/metadata/SopClassUid").decode()
     if sop_class in _KIND_OF_SOP_CLASS:
         return _KIND_OF_SOP_CLASS[sop_class]
-    syntax = archive.get_bytes(f"/instances/{instance_id}/metadata/TransferSyntax").decode()
-    return SeriesKind.VIDEO if syntax.startswith(_VIDEO_SYNTAXES) else None
+    is_video = transfer_syntax(archive, instance_id).startswith(_VIDEO_SYNTAXES)
+    return SeriesKind.VIDEO if is_video else None

@@ -1,5 +1,5 @@
 """The pages, one module each."""
 
-from pacs.web.pages import aes, home, studies, study, system, upload
+from pacs.web.pages import aes, frames, home, studies, study, system, upload
 
-STANDARD_PAGES = (home.PAGES, studies.PAGES, study.PAGES, upload.PAGES, aes.PAGES, system.PAGES)
+STANDARD_PAGES = (home.PAGES, studies.PAGES, study.PAGES, upload.PAGES, aes.PAGES, system.PAGES, frames.PAGES)

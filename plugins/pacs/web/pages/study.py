@@ -17,12 +17,12 @@ from pacs.web.modalities import list_modalities
 from pacs.web.navigation import PageModule
 from pacs.web.services import Services
 from pacs.web.study_details import StudyDetails, load_study, weasis_link
-from pacs.web.thumbnails import Picture, SeriesKind, thumbnail_of
+from pacs.web.thumbnails import SeriesKind, draw, picture_source
 
 _ORTHANC_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")
 _UID = re.compile(r"[0-9.]{1,64}")
 _JOB_ID = re.compile(r"[0-9a-f-]{36}")
-_DAY_SECONDS = 86_400
+_HOUR_SECONDS, _DAY_SECONDS = 3600, 86_400
 
 blueprint = Blueprint("study", __name__)
 PAGES = PageModule(blueprint)
@@ -90,13 +90,15 @@ def sending(job_id: str) -> Response:
 @blueprint.get("/series/<orthanc_series_id>/thumbnail")
 def thumbnail(orthanc_series_id: str) -> WerkzeugResponse:
     """Answer a small picture of a series, or lead to the symbol of what it is."""
-    archive = Services.current().archive
-    picture = thumbnail_of(archive, _checked(_ORTHANC_ID, orthanc_series_id))
-    if isinstance(picture, SeriesKind):
-        response: WerkzeugResponse = redirect(url_for("study.kind_picture", kind=picture.value))
-        response.headers["Cache-Control"] = "private, max-age=3600"
-        return response
-    return _picture_answer(picture)
+    services = Services.current()
+    source = picture_source(services.archive, _checked(_ORTHANC_ID, orthanc_series_id))
+    if isinstance(source, SeriesKind):
+        return _symbol_answer(source)
+    # An instance never changes: whoever has its picture has the right one, and it is not drawn again.
+    if source in request.if_none_match:
+        return _picture_answer(source, b"")
+    png = draw(services.archive, services.decoder, source)
+    return _symbol_answer(SeriesKind.OTHER) if png is None else _picture_answer(source, png)
 
 
 @blueprint.get("/kinds/<kind>.svg")
@@ -110,10 +112,16 @@ def kind_picture(kind: str) -> Response:
     return response
 
 
-def _picture_answer(picture: Picture) -> WerkzeugResponse:
-    response = make_response(picture.png)
+def _symbol_answer(kind: SeriesKind) -> WerkzeugResponse:
+    response: WerkzeugResponse = redirect(url_for("study.kind_picture", kind=kind.value))
+    response.headers["Cache-Control"] = f"private, max-age={_HOUR_SECONDS}"
+    return response
+
+
+def _picture_answer(orthanc_instance_id: str, png: bytes) -> WerkzeugResponse:
+    response = make_response(png)
     response.mimetype = "image/png"
-    response.set_etag(picture.orthanc_instance_id)
+    response.set_etag(orthanc_instance_id)
     response.headers["Cache-Control"] = f"private, max-age={_DAY_SECONDS}"
     return response.make_conditional(request)
 
