@@ -112,3 +112,12 @@ def test_children_survive_the_thread_that_started_them(tmp_path: Path) -> None:
             first = thread.submit(pool.run, job("process_id")).result()
         time.sleep(0.2)
         assert pool.run(job("process_id")) == first
+
+
+def test_stop_returns_at_once_when_the_first_warm_child_is_idle(tmp_path: Path) -> None:
+    """The thread that keeps warm children has just begun: it hears of the end all the same."""
+    pool = make_pool(tmp_path, policy=WARM)
+    pool.run(job("echo"))
+    begin = time.monotonic()
+    pool.stop()
+    assert time.monotonic() - begin < 2

@@ -228,8 +228,11 @@ class ProcessPool:
 
     def _end_old_children(self) -> None:
         """Run on the pool's own thread from the first warm child on: end those that wait too long for a job."""
-        while not self._stopping.is_cancelled:
+        while True:
             with self._changed:
+                # Looked at under the lock: between a look outside and the wait, the call of `stop` would go unheard.
+                if self._stopping.is_cancelled:
+                    return
                 oldest = self._idle[0].idle_since if self._idle else None
                 patience = None if oldest is None else oldest + self.policy.idle_seconds - time.monotonic()
                 if patience is None or patience > 0:
