@@ -1,8 +1,8 @@
 """The guards of `pacs.ingest` at the three ways into Orthanc: C-STORE, POST /instances, and all else (DICOMweb).
 
 Each file is judged once. What is posted is judged before Orthanc sees it; all else in the callback for received
-instances, whose verdict on a C-STORE is kept for the filter that Orthanc asks next in the same thread, because only that
-one can answer the sender.
+instances, whose verdict on a C-STORE waits for the filter that Orthanc asks next in the same thread, because only that
+one can answer the sender. (A threading.local would not keep it: Python may forget a thread of Orthanc between two calls.)
 """
 
 from __future__ import annotations
@@ -29,13 +29,6 @@ ACCEPTED = 0
 INSTANCES = "/instances"
 
 
-class _InThisThread(threading.local):
-    """What is known of the file that this thread is having stored."""
-
-    fault: str | None = None
-    is_judged: bool = False
-
-
 class IngestGuard:
     """Has every file looked at before Orthanc reads and stores it."""
 
@@ -44,7 +37,9 @@ class IngestGuard:
         self._metrics = metrics
         self._refused = metrics.counter("pacs_ingest_refused_total", "Files not let into the archive.", ("way",))
         self._reception = Reception(self._store)
-        self._file = _InThisThread()
+        # By thread: what is wrong with the C-STORE being received, and who has something stored that was judged.
+        self._faults: dict[int, str] = {}
+        self._judged: set[int] = set()
         action = orthanc.ReceivedInstanceAction
         self._keep, self._discard = (action.KEEP_AS_IS, None), (action.DISCARD, None)
 
@@ -55,18 +50,21 @@ class IngestGuard:
         callbacks.route(INSTANCES, self._answer_instances)
 
     def _judge(self, data: bytes, origin: int) -> tuple[int, None]:
-        if self._file.is_judged:
+        thread = threading.get_ident()
+        if thread in self._judged:
             return self._keep
         is_c_store = origin == self._orthanc.InstanceOrigin.DICOM_PROTOCOL
         fault = self._find_fault("C-STORE" if is_c_store else "DICOMweb", data)
+        if fault is None:
+            return self._keep
         if is_c_store:
             # What is discarded here, Orthanc tells the sender of a C-STORE to be stored: its filter can say no.
-            self._file.fault = fault
+            self._faults[thread] = fault
             return self._keep
-        return self._discard if fault else self._keep
+        return self._discard
 
     def _answer_c_store(self, _instance: Any, **_: Any) -> int:
-        return CANNOT_UNDERSTAND if self._file.fault else ACCEPTED
+        return CANNOT_UNDERSTAND if self._faults.pop(threading.get_ident(), None) else ACCEPTED
 
     def _find_fault(self, way: str, data: bytes) -> str | None:
         fault = find_fault(data)
@@ -96,13 +94,14 @@ class IngestGuard:
     def _store(self, body: bytes) -> bytes:
         if fault := self._find_fault("HTTP", body):
             raise RefusedFile(f"This file is not stored: {fault}")
-        self._file.is_judged = True
+        thread = threading.get_ident()
+        self._judged.add(thread)
         try:
             answer: bytes = self._orthanc.RestApiPost(INSTANCES, body)
         except self._orthanc.OrthancException as error:
             raise _named(self._orthanc, error) from error
         finally:
-            self._file.is_judged = False
+            self._judged.discard(thread)
         return answer
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from http import HTTPStatus
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 from pyorthanc import Orthanc
@@ -63,15 +64,24 @@ class HttpArchive:
 
     def _ask(self, method: str, path: str, *, json: Json = None, content: bytes | None = None) -> httpx.Response:
         try:
-            response: httpx.Response = self._client.request(
-                method, f"{self._client.url}{path}", json=json, content=content
-            )
+            response = self._answer(method, path, json=json, content=content)
         except httpx.HTTPError as error:
             raise ArchiveError(f"Orthanc did not answer {method} {path}: {error}.") from error
         if response.status_code == HTTPStatus.NOT_FOUND:
             raise NotFound(f"Orthanc has nothing at {path}.")
         if response.is_error:
             raise ArchiveError(f"Orthanc answered {method} {path} with {response.status_code}: {_reason(response)}.")
+        return response
+
+    def _answer(self, method: str, path: str, **body: Any) -> httpx.Response:
+        """Ask; ask once more when Orthanc closed an idle connection just as we used it, which is no harm for a GET."""
+        ask = partial(self._client.request, method, f"{self._client.url}{path}", **body)
+        try:
+            response: httpx.Response = ask()
+        except httpx.RemoteProtocolError:
+            if method != "GET":
+                raise
+            response = ask()
         return response
 
 

@@ -7,9 +7,8 @@ processes, the launcher and tests.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 # What Orthanc's REST API takes and gives as JSON.
 type Json = Any
@@ -68,8 +67,7 @@ class ResourceLevel(StrEnum):
     NONE = "None"
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """One change of the archive, told while it happens. It is a hint: after a crash it may never come.
 
     Attributes

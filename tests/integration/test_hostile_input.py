@@ -9,13 +9,16 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from fixtures.fictitious_studies import as_file, dicom_image
 from fixtures.running_pacs import RunningPacs
 from fixtures.sample_images import image_in
+from fixtures.stations import store_all
 
 MEBIBYTE = 1024 * 1024
+SUCCESS, CANNOT_UNDERSTAND = 0x0000, 0xC000
 SEQUENCE = b"\x08\x00\x40\x11SQ\x00\x00\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff"
 SEQUENCE_END = b"\xfe\xff\x0d\xe0\x00\x00\x00\x00\xfe\xff\xdd\xe0\x00\x00\x00\x00"
 
@@ -44,6 +47,22 @@ def test_nested_sequences_are_refused_however_deep(web: httpx.Client, depth: int
     answer = web.post("/instances", content=_nested(depth))
     assert answer.status_code == 422
     assert "nested" in answer.text
+
+
+def test_c_store_is_refused_when_an_image_would_choke_its_readers(pacs: RunningPacs) -> None:
+    """A sender by DICOM is told "cannot understand", nothing is kept, and its next image is judged anew."""
+    deep, huge, whole = (dicom_image(PatientID="HOSTILE-STORE") for _ in range(3))
+    huge.NumberOfFrames = "2000000000"
+    inside = Dataset()
+    for _ in range(60):
+        outside = Dataset()
+        outside.ReferencedImageSequence = [inside]
+        inside = outside
+    deep.ReferencedImageSequence = [inside]
+    assert store_all(pacs, [deep, whole, huge]) == [CANNOT_UNDERSTAND, SUCCESS, CANNOT_UNDERSTAND]
+    (study,) = pacs.archive.post_json("/tools/find", {"Level": "Study", "Query": {"PatientID": "HOSTILE-STORE"}})
+    (instance,) = pacs.archive.get_json(f"/studies/{study}/instances")
+    assert instance["MainDicomTags"]["SOPInstanceUID"] == whole.SOPInstanceUID
 
 
 def test_file_is_refused_when_it_claims_more_than_it_has(web: httpx.Client) -> None:

@@ -44,6 +44,8 @@ class Echo(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "application/octet-stream" if content is FILE else "application/json")
         self.send_header("Content-Length", str(len(content)))
+        # As Orthanc and the pages do with some of their answers.
+        self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()
         self.wfile.write(content)
 
@@ -346,6 +348,12 @@ def test_site_binds_browsers(site: Site, path: str, policy: str, cache: str) -> 
     assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
     assert headers["Referrer-Policy"] == "same-origin"
     assert headers["Server"] == "nginx"
+
+
+@pytest.mark.parametrize("path", ["/system", "/dicom-web/studies", "/app/explorer.html", "/pacs/studies", "/ohif/"])
+def test_site_forbids_guessing_of_types_once(site: Site, path: str) -> None:
+    """Every answer carries the header, and none carries it a second time."""
+    assert site.ask(path).headers.get_all("X-Content-Type-Options") == ["nosniff"]
 
 
 def test_site_isolates_the_viewer_only(site: Site) -> None:

@@ -65,7 +65,7 @@ def test_archive_ends_when_orthanc_ends_itself(tmp_path: Path) -> None:
 
 
 def test_orthanc_gets_its_stacks_whatever_the_terminal_has(pacs: RunningPacs) -> None:
-    """Threads have 16 MB of stack, which `unlimited` in a terminal would have made 2 MB."""
+    """Threads have 8 MB of stack, which `unlimited` in a terminal would have made 2 MB."""
     limits = Path(f"/proc/{pacs.orthanc_pid()}/limits").read_text().splitlines()
     (stack,) = (line for line in limits if line.startswith("Max stack size"))
     assert int(stack.split()[3]) == STACK_BYTES

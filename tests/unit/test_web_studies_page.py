@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,19 @@ def test_empty_archive_tells_what_to_do(made: Pages) -> None:
     assert "The archive is empty" in page
     assert 'href="/pacs/upload"' in page
     assert 'href="/pacs/aes"' in page
+
+
+@pytest.mark.parametrize(
+    ("language", "words"), [("en", "1–5 of more than 7 studies"), ("es", "1–5 de más de 7 estudios")]
+)
+def test_list_says_so_when_there_are_more_than_are_counted(
+    made: Pages, monkeypatch: pytest.MonkeyPatch, language: str, words: str
+) -> None:
+    """A number that is not the whole number is not shown as if it were."""
+    monkeypatch.setattr(import_module("pacs.studies.search"), "MOST_COUNTED", 7)
+    for number in range(8):
+        add_study(made, number)
+    assert words in made.client(language).get("/studies?name=paciente").get_data(as_text=True)
 
 
 def test_row_shows_what_tells_a_study_apart(made: Pages) -> None:

@@ -24,7 +24,7 @@ _UNDEFINED = 0xFFFFFFFF
 _ITEM_GROUP = 0xFFFE
 _SEQUENCE_END = 0xE0DD
 _PIXEL_DATA = (0x7FE0, 0x0010)
-_TRANSFER_SYNTAX = (0x0002, 0x0010)
+_META_GROUP, _TRANSFER_SYNTAX = 0x0002, 0x0010
 _LONG_VALUES = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 _SHORT_VALUES = frozenset(
     {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL", b"SS"}
@@ -123,14 +123,22 @@ def walk(dicom: bytes, limits: WalkLimits) -> Walked | None:
 
 def _file_meta(dicom: bytes, position: int) -> tuple[str, int]:
     """Return the transfer syntax and where the data set starts. The file meta information is explicit little endian."""
-    syntax = ""
-    while dicom[position : position + 2] == b"\x02\x00":
-        element = _element(dicom, position, _LITTLE, implicit=False)
-        position = element.start + element.length
-        _must_fit(element, len(dicom))
-        if element.tag == _TRANSFER_SYNTAX:
-            syntax = dicom[element.start : position].decode("ascii", "replace").rstrip("\0 ")
-    return syntax, position
+    syntax = b""
+    read, last = _LITTLE.head.unpack_from, len(dicom) - _LITTLE.head.size
+    while position <= last:
+        group, number, representation, length = read(dicom, position)
+        if group != _META_GROUP:
+            break
+        start = position + 8
+        if representation not in _SHORT_VALUES:
+            element = _element(dicom, position, _LITTLE, implicit=False)
+            start, length = element.start, element.length
+        position = start + length
+        if position > len(dicom):
+            _must_fit(_Element((group, number), representation, start, length), len(dicom))
+        if number == _TRANSFER_SYNTAX:
+            syntax = dicom[start:position]
+    return syntax.decode("ascii", "replace").rstrip("\0 "), position
 
 
 def _inflate(deflated: bytes, limit_bytes: int) -> bytes:

@@ -5,7 +5,7 @@ Orthanc accepts associations one after the other: until a new connection has bro
 connections to itself: with TCP_DEFER_ACCEPT a listener hears of a connection only once something was sent over it.
 The requestor of an association always speaks first (PS3.8 9.2), so nobody who means DICOM waits for longer.
 
-Source: tcp(7).
+Sources: tcp(7), listen(2).
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from pathlib import Path
 _LOG = logging.getLogger(__name__)
 # After it Linux hands the connection over all the same.
 _SILENT_SECONDS = 3600
+# Beyond so many Linux can't tell silent ones any more and hands over all. DCMTK asks for 50 only.
+_SILENT_AT_MOST = 4096
 
 
 def hold_back_silent_connections(port: int) -> bool:
@@ -31,6 +33,7 @@ def hold_back_silent_connections(port: int) -> bool:
     try:
         with _listener(port) as listener:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _SILENT_SECONDS)
+            listener.listen(_SILENT_AT_MOST)
     except (OSError, LookupError) as error:
         _LOG.warning("A silent connection to the DICOM port %d keeps all others waiting: %s", port, error)
         return False

@@ -98,7 +98,8 @@ class ChangeFeed:
         """Take a hint that something happened. Called from Orthanc's own thread: returns at once."""
         if change.kind is ChangeKind.DELETED:
             self._index.notice_deletion(change)
-        self._wake.set()
+        if not self._wake.is_set():
+            self._wake.set()
 
     def run(self, stop: threading.Event) -> None:
         """Deliver until `stop` is set. A supervised thread."""
