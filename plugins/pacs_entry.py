@@ -19,6 +19,7 @@ from orthanc_glue.archive import OrthancArchive  # noqa: E402
 from orthanc_glue.callbacks import Callbacks  # noqa: E402
 from orthanc_glue.ingest import IngestGuard  # noqa: E402
 from orthanc_glue.logs import log_to_orthanc  # noqa: E402
+from orthanc_glue.worklist import WorklistProvider  # noqa: E402
 from pacs.application import Application, Host  # noqa: E402
 from pacs.native.dicom_port import hold_back_silent_connections  # noqa: E402
 from pacs.native.index_commits import sync_each_commit_of_the_index  # noqa: E402
@@ -51,3 +52,4 @@ callbacks.on_stop(application.stop)
 callbacks.on_change(application.notice)
 callbacks.transcode(application.transcode)
 IngestGuard(orthanc, application.metrics).register(callbacks)
+WorklistProvider(application.worklist.find, application.metrics).register(callbacks)

@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from pydicom import config
+
 from pacs import __version__
 from pacs.database import Database
 from pacs.decoding.collector import PoolCollector
 from pacs.decoding.decoder import Decoder
+from pacs.hl7.bridge import Hl7Bridge
+from pacs.hl7.outbound.service import Outbound
 from pacs.metrics import Metrics
+from pacs.mpps.service import Mpps
 from pacs.ports import Archive, Change
 from pacs.settings import Settings
 from pacs.studies import ChangeFeed, StudyIndex, warm
@@ -19,6 +24,7 @@ from pacs.web.application import create_app
 from pacs.web.server import serve
 from pacs.web.services import Services
 from pacs.work import QueueWorker, Supervisor, WorkCollector, WorkQueue
+from pacs.worklist import Worklist
 
 STOP_DECODING_SECONDS = 1.0
 STOP_SECONDS = 3.5
@@ -55,17 +61,27 @@ class Application:
     Attributes
     ----------
     metrics : what Prometheus is told, for whoever has figures to add.
+    worklist : what modalities are to do.
     """
 
     def __init__(self, settings: Settings, archive: Archive, host: Host) -> None:
+        # What others send is judged by us. pydicom would warn of each odd value, with the value: a patient's, maybe.
+        config.settings.reading_validation_mode = config.settings.writing_validation_mode = config.IGNORE
         self._database = Database(settings.database.url)
         self._database.migrate()
         self._supervisor = Supervisor()
         self.metrics = Metrics(__version__, partial(archive.get_bytes, "/tools/metrics-prometheus"))
-        queues = (warm_queue := WorkQueue(self._database, warm.QUEUE_NAME),)
+        self._hl7 = Hl7Bridge(self._database, settings.hl7, self.metrics, self._supervisor, host.python)
+        queues = (warm_queue := WorkQueue(self._database, warm.QUEUE_NAME), *self._hl7.queues)
         index = StudyIndex(self._database, archive)
         self._feed = ChangeFeed(self._database, archive, index, stable_age_seconds=host.stable_age_seconds)
         warm.subscribe(self._feed, warm_queue)
+        self.worklist = Worklist(self._database, settings.worklist)
+        mpps = Mpps(settings.mpps, self._database, archive, self.worklist)
+        mpps.follow(self._feed)
+        outbound = Outbound(settings.outbound, self._database, archive, self.worklist, self._hl7.journal)
+        outbound.follow(self._feed)
+        queues = (*queues, *mpps.queues, *outbound.queues)
         self._decoder = Decoder(settings.decoding, host.python, host.temporary_directory / "decoding", self.metrics)
         services = Services(
             settings=settings,
@@ -80,6 +96,8 @@ class Application:
         )
         self.metrics.registry.register(WorkCollector(self._database, queues, self._supervisor))
         self.metrics.registry.register(PoolCollector(self._decoder.pool))
+        mpps.add_to(self._supervisor)
+        outbound.add_to(self._supervisor)
         self._supervisor.add("pages", partial(serve, create_app(services), settings.web.socket))
         self._supervisor.add("changes", self._feed.run)
         self._supervisor.add("study index", index.run)

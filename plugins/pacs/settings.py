@@ -10,7 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_pascal
@@ -18,12 +18,14 @@ from pydantic_core import ErrorDetails
 
 from pacs.decoding.settings import DecodingSettings
 from pacs.errors import SettingsError
+from pacs.hl7.outbound.settings import OutboundSettings
+from pacs.hl7.settings import Hl7Settings
+from pacs.mpps.settings import MppsSettings
 from pacs.web.settings import WebSettings
+from pacs.worklist.settings import WorklistSettings
 
 # The password of an address such as postgresql://user:password@host/database.
 _PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@\s]*@")
-
-Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Section(BaseModel):
@@ -42,19 +44,16 @@ class DatabaseSettings(Section):
     )
 
 
-class Hl7Settings(Section):
-    """The HL7 v2 interface."""
-
-    port: Port = Field(default=2575, description="TCP port on which HL7 messages (MLLP) are taken.")
-
-
 class Settings(Section):
     """Everything that can be set for the plugins."""
 
     database: DatabaseSettings = DatabaseSettings()
     decoding: DecodingSettings = DecodingSettings()
     hl7: Hl7Settings = Hl7Settings()
+    mpps: MppsSettings = MppsSettings()
+    outbound: OutboundSettings = OutboundSettings()
     web: WebSettings = WebSettings()
+    worklist: WorklistSettings = WorklistSettings()
 
 
 def parse_settings(section: Mapping[str, Any]) -> Settings:

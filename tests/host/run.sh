@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 place=$(mktemp -d)
 # Kernel-chosen would be better, but what listens is told by number: a range that nothing else here uses.
 base=$((20000 + RANDOM % 10000))
-export PACS_HTTP_PORT=$base PACS_DICOM_PORT=$((base + 1)) PACS_HL7_PORT=$((base + 2)) PACS_DATA_DIR=$place/data PACS_DEMO=0
+export PACS_HTTP_PORT=$base PACS_DICOM_PORT=$((base + 1)) PACS_HL7_PORT=$((base + 2)) PACS_MPPS_PORT=$((base + 5)) PACS_DATA_DIR=$place/data PACS_DEMO=0
 log=$place/log
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$place"' EXIT
 

@@ -84,7 +84,8 @@ def test_directory_that_can_not_be_written_is_told_with_what_to_do(tmp_path: Pat
 
 def refusal(data_directory: Path, **environment: str) -> str:
     """Start the archive, which must refuse with exit code 1, and return its words."""
-    ports = {name: str(free_port()) for name in ("PACS_HTTP_PORT", "PACS_DICOM_PORT", "PACS_HL7_PORT")}
+    services = ("HTTP", "DICOM", "HL7", "MPPS")
+    ports = {f"PACS_{service}_PORT": str(free_port()) for service in services}
     done = subprocess.run(
         [sys.executable, "-m", "pacs.embedded"],
         # Closed at once: should it start after all, it ends by itself, with another exit code.

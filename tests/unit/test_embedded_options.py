@@ -12,7 +12,7 @@ from pacs.embedded.options import Options, StartError, require_free_port
 def test_options_have_defaults() -> None:
     """Without any variable the documented defaults hold."""
     options = Options.from_environment({})
-    assert (options.http_port, options.dicom_port, options.hl7_port) == (8080, 4242, 2575)
+    assert (options.http_port, options.dicom_port, options.hl7_port, options.mpps_port) == (8080, 4242, 2575, 11113)
     assert options.aet == "PACS"
     assert options.demo
 
@@ -36,6 +36,7 @@ def test_options_take_what_is_set() -> None:
         ({"PACS_HL7_PORT": "-1"}, "PACS_HL7_PORT=-1 is no port"),
         ({"PACS_HTTP_PORT": "\u0661"}, "is no port"),
         ({"PACS_DICOM_PORT": "8080"}, "can't share a port"),
+        ({"PACS_MPPS_PORT": "4242"}, "can't share a port"),
         ({"PACS_AET": "SEVENTEEN_LETTERS"}, "is no AE title"),
         ({"PACS_AET": "A\\B"}, "is no AE title"),
         ({"PACS_AET": "ECO "}, "is no AE title"),

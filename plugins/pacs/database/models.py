@@ -10,8 +10,11 @@ import importlib
 from pacs.database.base import Base
 
 MODULES_WITH_TABLES = [
+    "pacs.hl7.models",
+    "pacs.mpps.models",
     "pacs.studies.models",
     "pacs.work.models",
+    "pacs.worklist.models",
 ]
 
 for _module in MODULES_WITH_TABLES:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pacs.embedded import configuration, demo
+from pacs.embedded import configuration
+from pacs.embedded.index_statistics import refresh_index_statistics
 from pacs.embedded.nginx import write_nginx_configuration
 from pacs.embedded.options import Options, StartError, free_loopback_port, require_free_port
 from pacs.embedded.services import Restarts, Service, give_threads_stacks, wait_until_answers
@@ -27,7 +28,7 @@ NGINX_TIMEOUT_SECONDS = 5
 ORTHANC_TIMEOUT_SECONDS = 20
 LEAST_MEMORY_BYTES = 4 * 1024**3
 # Why so much: orthanc/README.md.
-STACK_BYTES = 16 * 1024**2
+STACK_BYTES = 8 * 1024**2
 
 _log = logging.getLogger("pacs.embedded")
 
@@ -60,12 +61,19 @@ def _run(options: Options, stop: threading.Event) -> None:
     """Check everything, start the services, tell that they are ready, and watch them."""
     with ExitStack() as cleanup:
         _claim(options, cleanup)
-        for name, port in (("PACS_HTTP_PORT", options.http_port), ("PACS_DICOM_PORT", options.dicom_port)):
+        for name, port in (
+            ("PACS_HTTP_PORT", options.http_port),
+            ("PACS_DICOM_PORT", options.dicom_port),
+            ("PACS_MPPS_PORT", options.mpps_port),
+        ):
             require_free_port(name, port, "0.0.0.0" if name == "PACS_DICOM_PORT" else "127.0.0.1")  # noqa: S104
         archive = _start(options, cleanup, stop)
         if stop.is_set():
             return
         if options.demo:
+            # Slow to import (NumPy, pydicom), which a start that is refused should not have to wait for.
+            from pacs.embedded import demo  # noqa: PLC0415
+
             demo.load(f"http://127.0.0.1:{options.http_port}", options.data_directory, stop)
         if not stop.is_set():
             _log.info(_ready_text(options))
@@ -148,6 +156,7 @@ def _start(options: Options, cleanup: ExitStack, stop: threading.Event) -> _Arch
         Service("NGINX", nginx_command, logs / "nginx.log"),
         f"http://127.0.0.1:{orthanc_port}/system",
     )
+    refresh_index_statistics(options.data_directory / "orthanc" / "index")
     give_threads_stacks(STACK_BYTES)
     archive.orthanc.start()
     cleanup.callback(archive.orthanc.stop, ORTHANC_TIMEOUT_SECONDS)
@@ -170,10 +179,12 @@ def _environment(options: Options, orthanc_port: int, pages_socket: Path) -> dic
     """Return what Orthanc's configuration and our plugin read from the environment."""
     data = options.data_directory
     return {
+        "PACS_PUBLIC_URL": f"http://127.0.0.1:{options.http_port}",
         **os.environ,
         "PACS_AET": options.aet,
         "PACS_DICOM_PORT": str(options.dicom_port),
         "PACS_HL7_PORT": str(options.hl7_port),
+        "PACS_MPPS_PORT": str(options.mpps_port),
         "PACS_ORTHANC_HTTP_PORT": str(orthanc_port),
         "PACS_DATA_DIR": str(data),
         "PACS_DATABASE_URL": f"sqlite:///{data}/plugins/pacs.db",
@@ -203,6 +214,7 @@ READY
   Orthanc Explorer {address}/app/explorer.html
   DICOMweb         {address}/dicom-web/
   DICOM            {options.aet} at port {options.dicom_port}
+  MPPS             at port {options.mpps_port}
   Data and logs    {options.data_directory_outside}
 Ctrl-C ends it; the data stay."""
 

@@ -32,6 +32,7 @@ class Options:
     http_port: int
     dicom_port: int
     hl7_port: int
+    mpps_port: int
     aet: str
     demo: bool
     data_directory: Path
@@ -42,7 +43,12 @@ class Options:
         """Read the PACS_* variables. Raise StartError for the first that can't be used."""
         ports = {
             name: _port(environment, name, default)
-            for name, default in (("PACS_HTTP_PORT", 8080), ("PACS_DICOM_PORT", 4242), ("PACS_HL7_PORT", 2575))
+            for name, default in (
+                ("PACS_HTTP_PORT", 8080),
+                ("PACS_DICOM_PORT", 4242),
+                ("PACS_HL7_PORT", 2575),
+                ("PACS_MPPS_PORT", 11113),
+            )
         }
         if len(set(ports.values())) < len(ports):
             listed = ", ".join(f"{name}={port}" for name, port in ports.items())
@@ -52,6 +58,7 @@ class Options:
             http_port=ports["PACS_HTTP_PORT"],
             dicom_port=ports["PACS_DICOM_PORT"],
             hl7_port=ports["PACS_HL7_PORT"],
+            mpps_port=ports["PACS_MPPS_PORT"],
             aet=_ae_title(environment.get("PACS_AET") or "PACS"),
             demo=_switch(environment, "PACS_DEMO", default=True),
             data_directory=Path(data_directory),

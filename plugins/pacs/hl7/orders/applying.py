@@ -1,0 +1,169 @@
+"""What a message asks for, done in the worklist, in the transaction that settles the message."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydicom import Dataset
+from sqlalchemy.orm import Session
+
+from pacs.hl7.errors import UNKNOWN_KEY_IDENTIFIER, Hl7Error
+from pacs.hl7.orders.explanation import Unusable, UnusableMessage
+from pacs.hl7.orders.filling import NEVER_DELETED
+from pacs.hl7.orders.locating import Located, Naming, locate, naming_values
+from pacs.hl7.orders.mapper import EntryReading, OrderReading, with_values
+from pacs.hl7.orders.tables import Action
+from pacs.worklist.statuses import StepStatus
+from pacs.worklist.steps import NewStep, PatientMismatch, StepChange, StepRow, Version
+from pacs.worklist.worklist import Worklist
+
+_ENTERING = frozenset({Action.SCHEDULE, Action.UPDATE})
+_ENDING = frozenset({Action.CANCEL, Action.DISCONTINUE})
+_NOT_BEGUN = frozenset({StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY})
+_ENDED = frozenset({StepStatus.COMPLETED, StepStatus.DISCONTINUED})
+# What a status must be for an action to say something new of it; MPPS and images know better what has happened.
+_MAY_FOLLOW = {
+    Action.ARRIVE: frozenset({StepStatus.SCHEDULED}),
+    Action.START: _NOT_BEGUN,
+    Action.COMPLETE: frozenset(StepStatus) - _ENDED,
+    Action.DISCONTINUE: frozenset(StepStatus) - _ENDED,
+    Action.CANCEL: frozenset(StepStatus) - _ENDED,
+}
+# Whether a status message is usable depends on these alone.
+_NAMING = NEVER_DELETED - {"Modality", "ScheduledProcedureStepStartDate"} | {
+    "FillerOrderNumberImagingServiceRequest",
+    "IssuerOfAccessionNumberSequence",
+    "PlacerOrderNumberImagingServiceRequest",
+}
+
+
+@dataclass
+class Outcome:
+    """What became of a message, for the journal. Names entries by their numbers, never the patient."""
+
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+    def tell(self, what: str, row: StepRow | None = None, why: str = "") -> None:
+        """Note what was done, and with which entry."""
+        entry: dict[str, Any] = {"what": what}
+        if row is not None:
+            entry |= {"row": row.id, "accession_number": row.accession_number, "status": str(row.status)}
+        self.entries.append(entry | ({"why": why} if why else {}))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {"entries": self.entries, "notices": list(dict.fromkeys(self.notices))}
+
+
+def check_usable(readings: Iterable[OrderReading]) -> None:
+    """Raise UnusableMessage with everything that keeps a message from being done, before any of it is."""
+    faults = [fault for reading in readings for fault in _faults(reading)]
+    if faults:
+        raise UnusableMessage(list(dict.fromkeys(faults)))
+
+
+class Applying:
+    """Does what one message asks for.
+
+    Parameters
+    ----------
+    version, actor : of the message, for the worklist.
+    """
+
+    def __init__(self, worklist: Worklist, session: Session, version: Version, actor: str) -> None:
+        self._worklist = worklist
+        self._session = session
+        self._version = version
+        self._actor = actor
+        self._done: set[int] = set()
+        self.outcome = Outcome()
+
+    def apply(self, reading: OrderReading) -> None:
+        """Do what an order asks for.
+
+        Raises
+        ------
+        Hl7Error : an entry of these numbers is another patient's.
+        """
+        for entry in reading.entries:
+            if reading.action is Action.NOTE:
+                self.outcome.tell("noted", why=reading.why)
+                continue
+            self.outcome.notices += map(str, entry.explanation.notices)
+            naming = Naming.of(entry)
+            located = locate(self._worklist, self._session, naming, self._done)
+            if reading.action in _ENTERING:
+                self._enter(entry, naming, located)
+            else:
+                self._set_status(reading, entry, located)
+
+    def _enter(self, entry: EntryReading, naming: Naming, located: Located) -> None:
+        if located.rows:
+            for row in located.rows:
+                step = with_values(entry.step, naming_values(row), without=entry.supposed)
+                self._write(step, row)
+        else:
+            self._write(with_values(entry.step, _own_step_id(naming)) if located.is_taken else entry.step, None)
+        for row in located.replaced:
+            if row.status in _NOT_BEGUN:
+                self._write(_status_step(entry, row, StepStatus.CANCELED), row, why="its accession number is known now")
+
+    def _set_status(self, reading: OrderReading, entry: EntryReading, located: Located) -> None:
+        assert entry.step.status is not None  # noqa: S101 every action but NOTE, REFUSE and UPDATE has one
+        for row in located.rows:
+            if row.status in _MAY_FOLLOW[reading.action]:
+                self._write(_status_step(entry, row, entry.step.status), row)
+            else:
+                self.outcome.tell("unchanged", row, why=f"it is {row.status} already")
+        if not located.rows and reading.action in _ENDING and not entry.explanation.faults:
+            # What comes late, from before it was canceled, must not bring it back.
+            self._write(entry.step, None, why="it was not known before")
+        elif not located.rows:
+            self.outcome.tell("unknown", why=f"no entry has these numbers; {reading.why}")
+
+    def _write(self, step: NewStep, row: StepRow | None, why: str = "") -> None:
+        try:
+            changes = self._worklist.upsert(self._session, [step], version=self._version, actor=self._actor)
+        except PatientMismatch as error:
+            raise Hl7Error(str(error), location="PID^1^3", hl7_code=UNKNOWN_KEY_IDENTIFIER) from error
+        self._tell(changes, row, why)
+
+    def _tell(self, changes: Sequence[StepChange], row: StepRow | None, why: str) -> None:
+        for change in changes:
+            self._done.add(change.step.id)
+            self.outcome.tell(str(change.kind), change.step, why)
+        if not changes:
+            self.outcome.tell("unchanged", row, why or "nothing of it is news")
+        if row is not None:
+            self._done.add(row.id)
+
+
+def _faults(reading: OrderReading) -> list[Unusable]:
+    if reading.action is Action.NOTE:
+        return []
+    if reading.action is Action.REFUSE:
+        return [Unusable(reading.place, f"nobody said what this asks for: {reading.why}", UNKNOWN_KEY_IDENTIFIER)]
+    found = [fault for entry in reading.entries for fault in entry.explanation.faults]
+    if reading.action in _ENTERING:
+        return found
+    return [fault for fault in found if not fault.keyword or fault.keyword in _NAMING]
+
+
+def _status_step(entry: EntryReading, row: StepRow, status: StepStatus) -> NewStep:
+    """Return an entry that says nothing but whose it is and its status; the worklist compares the patient."""
+    dataset = Dataset()
+    for keyword in ("PatientID", "IssuerOfPatientID"):
+        if keyword in entry.step.dataset:
+            dataset.add(entry.step.dataset[keyword])
+    dataset.ScheduledProcedureStepSequence = [Dataset()]
+    return with_values(NewStep(dataset, status), naming_values(row))
+
+
+def _own_step_id(naming: Naming) -> dict[str, Any]:
+    """Return a step ID of its own for a second procedure of one accession number that nothing else tells apart."""
+    words = f"{naming.placer}\x1f{naming.filler}\x1f{naming.code}"
+    return {"ScheduledProcedureStepID": hashlib.sha256(words.encode()).hexdigest()[:16].upper()}

@@ -1,0 +1,87 @@
+"""What is done with each kind of accepted message, for `Processor.register`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from sqlalchemy.orm import Session
+
+from pacs.hl7.checks import type_of
+from pacs.hl7.orders.applying import Applying, check_usable
+from pacs.hl7.orders.mapper import OrderMapper
+from pacs.hl7.orders.patients import UPDATES, PatientChanges
+from pacs.hl7.orders.settings import OrdersSettings
+from pacs.hl7.orders.values import BadValue, read_moment
+from pacs.hl7.processing import KEPT, Incoming, MessageHandler, Result
+from pacs.worklist.steps import Version
+from pacs.worklist.worklist import Worklist
+
+ORDERS = ("ORM", "OMG", "OMI", "SIU")
+PATIENTS = ("ADT",)
+
+
+class OrderHandlers:
+    """Lets orders, appointments and patients' messages change the worklist; results are kept in the journal alone.
+
+    Handlers run in the processing threads, inside the transaction that settles the message.
+    """
+
+    def __init__(self, mapper: OrderMapper, worklist: Worklist, settings: OrdersSettings) -> None:
+        self._mapper = mapper
+        self._worklist = worklist
+        self._settings = settings
+
+    def __iter__(self) -> Iterator[tuple[tuple[str, ...], MessageHandler]]:
+        """Yield types and their handler, for `Processor.register`."""
+        yield ORDERS, self.order
+        yield PATIENTS, self.patient
+
+    def order(self, session: Session, incoming: Incoming) -> Result:
+        """Enter, change or cancel what a message orders or schedules.
+
+        Raises
+        ------
+        Hl7Error : it can't be done; nothing of it is.
+        """
+        readings = self._mapper.read_message(incoming.message, incoming.header, incoming.peer, incoming.received_at)
+        check_usable(readings)
+        applying = Applying(self._worklist, session, self._version(incoming), _actor(incoming))
+        for reading in readings:
+            applying.apply(reading)
+        return Result("worklist", applying.outcome.as_dict())
+
+    def patient(self, session: Session, incoming: Incoming) -> Result:
+        """Change what entries say of a patient. Raises as `order` does."""
+        event = type_of(incoming.header, incoming.message).partition("^")[2]
+        if event not in UPDATES:
+            return KEPT
+        changes = PatientChanges(self._mapper, self._worklist, session, self._version(incoming), _actor(incoming))
+        changes.apply(incoming.message, event, incoming.peer)
+        if event in self._settings.arrival_events:
+            today = self._mapper.local(incoming.received_at).date()
+            changes.arrive(incoming.message, incoming.peer, today)
+        return Result("patient", changes.outcome.as_dict())
+
+    def _version(self, incoming: Incoming) -> Version:
+        return Version(_sent_at(incoming, self._mapper), incoming.item_id)
+
+
+def _sent_at(incoming: Incoming, mapper: OrderMapper) -> str:
+    """Return MSH-7 in UTC, "" where it can't be read; a clock that is ahead of ours counts as ours."""
+    try:
+        moment = read_moment(incoming.header.sent_at)
+    except BadValue:
+        return ""
+    time, _, fraction = moment.time.partition(".")
+    zone = None if moment.zone else mapper.time_zone
+    stamp = f"{moment.date}{time or '000000'}{moment.zone}"
+    told = datetime.strptime(stamp, "%Y%m%d%H%M%S%z" if moment.zone else "%Y%m%d%H%M%S")  # noqa: DTZ007 see below
+    told = told.replace(microsecond=int(fraction.ljust(6, "0")), tzinfo=zone or told.tzinfo)
+    return f"{min(told, incoming.received_at).astimezone(UTC):%Y%m%d%H%M%S.%f}"
+
+
+def _actor(incoming: Incoming) -> str:
+    """Return who changes the worklist: the peer by its name, else by what it calls itself."""
+    header = incoming.header
+    return f"hl7:{incoming.peer.name or header.name_of(header.sending_application) or '?'}"

@@ -1,0 +1,45 @@
+"""The pace of the work behind the acknowledgments: it steps back while senders have much to say.
+
+A hospital sends some messages a second and never notices. When thousands come at once, their senders wait for answers,
+for which the work would take the processor and, on SQLite, the turn to write: it goes on in short slices then, and
+catches up afterwards.
+"""
+
+from __future__ import annotations
+
+import time
+
+# A sender that waits for each answer hardly reaches this alone; many at once do.
+_BUSY_PER_SECOND = 400.0
+_WINDOW_SECONDS = 0.1
+_STEP_SECONDS = 0.01
+_MOST_WAIT_SECONDS = 0.2
+_SLICE_SECONDS = 0.02
+
+
+class Pace:
+    """Told by the thread that hears from the receiver, asked by the workers'."""
+
+    def __init__(self) -> None:
+        self._window_began = 0.0
+        self._count = 0
+        self._busy_until = 0.0
+        self._slice_until = 0.0
+
+    def note(self, count: int) -> None:
+        """Count messages that came in just now. Called from one thread."""
+        now = time.monotonic()
+        if now - self._window_began > _WINDOW_SECONDS:
+            self._window_began, self._count = now, 0
+        self._count += count
+        if self._count > _BUSY_PER_SECOND * _WINDOW_SECONDS:
+            self._busy_until = now + _WINDOW_SECONDS
+
+    def step_back(self) -> None:
+        """Wait while many messages come in, not for long, and then let everyone who asks work for a slice of time."""
+        give_up_at = time.monotonic() + _MOST_WAIT_SECONDS
+        while (now := time.monotonic()) < self._busy_until and now > self._slice_until:
+            if now > give_up_at:
+                self._slice_until = now + _SLICE_SECONDS
+                return
+            time.sleep(_STEP_SECONDS)

@@ -1,0 +1,161 @@
+"""`Processor`: what becomes of an accepted message, in one transaction with its leaving the queue."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete
+from sqlalchemy.orm import Session
+
+from pacs.database import Database
+from pacs.errors import DatabaseError, NotFound, PacsError
+from pacs.hl7.charsets import decode
+from pacs.hl7.errors import Hl7Error
+from pacs.hl7.header import Header
+from pacs.hl7.journal import Entry, Journal
+from pacs.hl7.message import Message
+from pacs.hl7.models import Hl7Turn
+from pacs.hl7.pace import Pace
+from pacs.hl7.peers import Peer, Peers
+from pacs.hl7.settings import PeerSettings
+from pacs.hl7.states import MessageState
+from pacs.metrics import Metrics
+from pacs.work import Claim, GiveBack, LeaseLost, Reject, Retry
+
+_log = logging.getLogger(__name__)
+
+# Of a fault that is not the message's: then it becomes a dead letter all the same, for a person to look at.
+MOST_TRIES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Incoming:
+    """A message as a handler gets it.
+
+    Attributes
+    ----------
+    peer : who sent it; its settings are those of unknown peers when it is no longer configured.
+    item_id : of the queue: greater for what came later, for good.
+    journal_id : of its entry in the journal.
+    """
+
+    message: Message
+    header: Header
+    raw: bytes
+    peer: Peer
+    received_at: datetime
+    item_id: int
+    journal_id: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a message became, for the journal.
+
+    Parameters
+    ----------
+    kind : in one word, "worklist", "patient", "kept".
+    details : a JSON object.
+    """
+
+    kind: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+# Runs in a writing transaction; what it raises undoes what it did. An Hl7Error makes the message a dead letter.
+type MessageHandler = Callable[[Session, Incoming], Result]
+
+# What changes nothing here: taken, kept and found in the journal.
+KEPT = Result("kept")
+
+
+class Processor:
+    """Hands accepted messages to the handlers of their types. Called from the threads of the queue's worker."""
+
+    def __init__(self, database: Database, journal: Journal, peers: Peers, pace: Pace, metrics: Metrics) -> None:
+        self._database = database
+        self._journal = journal
+        self._peers = peers
+        self._pace = pace
+        self._handlers: dict[str, MessageHandler] = {}
+        self._processed = metrics.counter(
+            "pacs_hl7_processed_total", "Incoming messages worked, by kind and how it ended.", ("type", "outcome")
+        )
+
+    def register(self, types: Iterable[str], handler: MessageHandler) -> None:
+        """Have `handler` called for messages of these types: "ORM^O01", or "SIU" for all its events.
+
+        Raises
+        ------
+        ValueError : another handler has the type.
+        """
+        for each in types:
+            if self._handlers.setdefault(each, handler) is not handler:
+                message = f"There is a handler of {each} already."
+                raise ValueError(message)
+
+    def __call__(self, claim: Claim) -> None:
+        """Work one item of the queue "hl7-inbox"."""
+        self._pace.step_back()
+        message_id = int(claim.item.payload["message"])
+        try:
+            kind = self._work(claim, message_id)
+        except (Hl7Error, NotFound) as error:
+            self._give_up(message_id, str(error), getattr(error, "location", ""))
+            raise Reject(str(error)) from error
+        except DatabaseError as error:
+            raise Retry(str(error)) from error
+        except (LeaseLost, GiveBack, Retry, Reject):
+            raise
+        except Exception as error:
+            self._judge(claim, message_id, error)
+            raise
+        self._processed.labels(kind, "done").inc()
+
+    def _work(self, claim: Claim, message_id: int) -> str:
+        entry = self._journal.get(message_id)
+        incoming = self._incoming(entry, claim.item.id)
+        handler = self._handlers.get(incoming.header.type) or self._handlers.get(incoming.header.message_type)
+        with self._database.session(write=True) as session:
+            result = handler(session, incoming) if handler else KEPT
+            document = {"kind": result.kind, **result.details}
+            self._journal.settle(session, message_id, MessageState.DONE, result=document)
+            session.execute(delete(Hl7Turn).where(Hl7Turn.message_id == message_id))
+            claim.complete(session=session)
+        return incoming.header.message_type
+
+    def _incoming(self, entry: Entry, item_id: int) -> Incoming:
+        header = Header.scan(entry.raw)
+        peer = self._peers.named(entry.peer) or Peer(entry.peer, PeerSettings())
+        settings = peer.settings
+        text = decode(entry.raw, header, default=settings.charset, sniff_utf8=settings.sniff_utf8).text
+        return Incoming(
+            message=Message.parse(text),
+            header=header,
+            raw=entry.raw,
+            peer=peer,
+            received_at=entry.received_at,
+            item_id=item_id,
+            journal_id=entry.id,
+        )
+
+    def _judge(self, claim: Claim, message_id: int, error: Exception) -> None:
+        """Give up what failed often enough; the queue tries again otherwise."""
+        if claim.item.attempts < MOST_TRIES:
+            return
+        words = str(error) if isinstance(error, PacsError) else f"{type(error).__name__} in this program; see its log"
+        _log.exception("Message %d is given up after %d tries", message_id, claim.item.attempts)
+        self._give_up(message_id, words, "")
+        raise Reject(words) from error
+
+    def _give_up(self, message_id: int, reason: str, location: str) -> None:
+        """Let the journal tell of the dead letter that the queue makes of it next; dying in between, it is redone."""
+        with self._database.session(write=True) as session:
+            self._journal.settle(
+                session, message_id, MessageState.FAILED, error=reason, error_location=location or None
+            )
+        self._processed.labels("", "failed").inc()

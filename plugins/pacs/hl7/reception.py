@@ -1,0 +1,139 @@
+"""`Reception`: judges what came over a connection, so that the answer is the truth before anything is done with it."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pacs.hl7.acknowledgments import AckCode, acknowledge
+from pacs.hl7.charsets import decode
+from pacs.hl7.checks import check
+from pacs.hl7.errors import APPLICATION_INTERNAL_ERROR, Fault, Hl7Error
+from pacs.hl7.header import Header
+from pacs.hl7.message import Message
+from pacs.hl7.peers import UNKNOWN, Peer, sender_of
+from pacs.hl7.storing import Arrival
+
+_log = logging.getLogger(__name__)
+
+_UNKNOWN_SENDER = Fault(
+    APPLICATION_INTERNAL_ERROR, "MSH^1^3", "MSH-3 and MSH-4 are of no sender that is expected here.", rejects=True
+)
+_BROKEN = Fault(APPLICATION_INTERNAL_ERROR, "", "This message could not be checked; the receiver's log tells why.")
+_AWAY = Fault(APPLICATION_INTERNAL_ERROR, "", "The message could not be stored. Send it again later.")
+_ENHANCED = {AckCode.AA: AckCode.CA, AckCode.AE: AckCode.CE, AckCode.AR: AckCode.CR}
+# MSH-15 (table 0155): whether the sender wants to hear of this outcome.
+_WANTED = {
+    "NE": frozenset[AckCode](),
+    "ER": frozenset({AckCode.CE, AckCode.CR}),
+    "SU": frozenset({AckCode.CA}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What is to be stored, and whether the sender wants to be answered."""
+
+    arrival: Arrival
+    is_answered: bool
+
+
+class Reception:
+    """Judges messages. Called from one thread; looks at the message alone, never at the database.
+
+    Parameters
+    ----------
+    clock : tells the present for MSH-7 of the answers, with the time zone that it is to be told in.
+    """
+
+    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now().astimezone()) -> None:
+        self._clock = clock
+        # MSH-10 of our answers: never the same twice, whatever process gives them.
+        self._prefix = secrets.token_hex(5).upper()
+        self._numbers = itertools.count(1)
+
+    def judge(self, raw: bytes, candidates: Sequence[Peer], address: str, fault: Fault | None = None) -> Judgement:
+        """Return how a frame is answered.
+
+        Parameters
+        ----------
+        candidates : the peers that may be calling from `address`.
+        fault : for which it is refused whatever it says.
+        """
+        header: Header | None = None
+        peer: Peer | None = None
+        faults: Sequence[Fault] = ()
+        try:
+            header = Header.scan(raw)
+            peer = sender_of(header, candidates)
+            faults = (fault,) if fault else _faults(raw, header, peer)
+        except Hl7Error as error:
+            faults = (fault or Fault.of(error),)
+        except Exception:  # noqa: BLE001 (the sender waits for an answer, whatever our fault is)
+            # Told to the sender as such: nothing is left without an answer.
+            _log.exception("A message of %d bytes could not be checked", len(raw))
+            faults = (_BROKEN,)
+        return self._judged(raw, address, header, peer, faults)
+
+    def unstored(self, judgement: Judgement) -> bytes:
+        """Return the answer to what could not be stored: never that it was taken."""
+        raw = judgement.arrival.raw
+        header = _header(raw)
+        return acknowledge(header, raw, AckCode.AE, (_AWAY,), now=self._clock(), control_id=self._control_id())
+
+    def _judged(
+        self, raw: bytes, address: str, header: Header | None, peer: Peer | None, faults: Sequence[Fault]
+    ) -> Judgement:
+        code = AckCode.of(faults)
+        sent = code
+        if peer is not None and peer.settings.acknowledge == "enhanced":
+            sent = _ENHANCED[code]
+        control_id = self._control_id()
+        ack = acknowledge(header, raw, sent, faults, now=self._clock(), control_id=control_id)
+        name = peer.name if peer else UNKNOWN
+        arrival = Arrival(
+            peer=name,
+            remote_address=address,
+            outcome=code.value,
+            digest=_digest(name, header, raw) if header and code is AckCode.AA else None,
+            error="; ".join(f"{fault.hl7_code} {fault.text}" for fault in faults) or None,
+            error_location=faults[0].location[:64] or None if faults else None,
+            raw=raw,
+            ack=ack,
+        )
+        return Judgement(arrival, sent is code or _is_wanted(header, sent))
+
+    def _control_id(self) -> str:
+        return f"{self._prefix}{next(self._numbers)}"
+
+
+def _faults(raw: bytes, header: Header, peer: Peer | None) -> Sequence[Fault]:
+    if peer is None:
+        return (_UNKNOWN_SENDER,)
+    settings = peer.settings
+    text = decode(raw, header, default=settings.charset, sniff_utf8=settings.sniff_utf8).text
+    return check(header, Message.parse(text))
+
+
+def _header(raw: bytes) -> Header | None:
+    try:
+        return Header.scan(raw)
+    except Hl7Error:
+        return None
+
+
+def _digest(peer: str, header: Header, raw: bytes) -> bytes:
+    """Tell the same message again from another one under the same control id."""
+    origin = (peer, header.sending_application, header.sending_facility, header.control_id)
+    digest = hashlib.sha256(repr(origin).encode())
+    digest.update(raw)
+    return digest.digest()
+
+
+def _is_wanted(header: Header | None, sent: AckCode) -> bool:
+    return header is None or sent in _WANTED.get(header.accept_acknowledgment, (sent,))

@@ -1,0 +1,254 @@
+"""`MllpServer`: takes messages from many senders at once, and answers each after it is durable.
+
+Everything happens in one thread: what has come while the last group was committed is judged, committed in one
+transaction and answered. A message that is alone is committed at once, and under load the groups grow by themselves;
+no message waits for company.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from pacs.errors import DatabaseError, PacsError
+from pacs.hl7.connection import CROWDED, Connection
+from pacs.hl7.errors import Fault
+from pacs.hl7.peers import Peers
+from pacs.hl7.reception import Judgement, Reception
+from pacs.hl7.settings import Hl7Settings
+from pacs.hl7.storing import FrameStore
+from pacs.hl7.tally import Tally
+
+_log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 0.1
+_TELL_SECONDS = 0.01
+_GROUP_MESSAGES = 256
+_GROUP_BYTES = 8 * 2**20
+_BACKLOG = 512
+# A database that is away for a moment is worth waiting for; after that the senders are told.
+_STORE_AGAIN_SECONDS = 0.5
+_STORE_PATIENCE_SECONDS = 10.0
+# Of unfinished messages of all connections together: the largest is refused beyond it.
+_MOST_PENDING_BYTES = 320 * 2**20
+
+
+class PortUnusable(PacsError):
+    """The HL7 port can't be listened on."""
+
+    code = "hl7-port"
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A message on its way to its answer."""
+
+    connection: Connection
+    raw: bytes
+    fault: Fault | None
+    came_at: float
+
+
+class MllpServer:
+    """Listens while `run` runs. Every other method is asyncio's or a connection's, in that thread.
+
+    Parameters
+    ----------
+    tell : called with ("arrived", number of frames stored) soon after they are, and with ("tally", figures).
+    """
+
+    def __init__(
+        self,
+        settings: Hl7Settings,
+        peers: Peers,
+        store: FrameStore,
+        tally: Tally,
+        tell: Callable[[str, object], None],
+    ) -> None:
+        self._settings = settings
+        self._peers = peers
+        self._store = store
+        self._tally = tally
+        self._tell = tell
+        self._untold = 0
+        self._reception = Reception()
+        self._connections: set[Connection] = set()
+        self._waiting: deque[_Waiting] = deque()
+        self._is_scheduled = False
+        # The database is away: a group waits for it, and all that came since waits behind.
+        self._is_stalled = False
+
+    def run(self, stop: threading.Event) -> None:
+        """Serve until `stop` is set; end within a moment of it.
+
+        Raises
+        ------
+        PortUnusable : the port is taken, or forbidden.
+        """
+        asyncio.run(self._serve(stop))
+
+    async def _serve(self, stop: threading.Event) -> None:
+        loop = asyncio.get_running_loop()
+        address, port = str(self._settings.bind), self._settings.port
+        try:
+            server = await loop.create_server(lambda: Connection(self), address, port, backlog=_BACKLOG)
+        except OSError as error:
+            raise PortUnusable(
+                f"HL7 messages can't be taken at {address} port {port}: {error.strerror}.",
+                remedy="End what uses it, or set another in Pacs.Hl7.Port.",
+            ) from error
+        _log.info("HL7 messages are taken at %s port %d", address, port)
+        try:
+            while not stop.is_set():
+                await asyncio.sleep(_LOOK_SECONDS)
+                self._look()
+        finally:
+            server.close()
+            for connection in list(self._connections):
+                connection.close()
+            # What was written is sent.
+            await asyncio.sleep(0)
+            self._store.close()
+            self._tell_arrived()
+            self._tell("tally", self._tally.snapshot())
+
+    # -- for connections -------------------------------------------------------------------------------------------
+
+    def admit(self, connection: Connection) -> bool:
+        """Let a connection in; where there are too many, end the one that has been useless longest."""
+        connection.candidates = self._peers.calling_from(connection.address)
+        if not connection.candidates:
+            self._tally.count("refused", "unknown")
+            return False
+        of_peer = [each for each in self._connections if each.candidates[0] is connection.candidates[0]]
+        if len(of_peer) >= connection.limits.most_connections:
+            self._end_most_useless(of_peer)
+        elif len(self._connections) >= self._settings.most_connections:
+            self._end_most_useless(list(self._connections))
+        self._connections.add(connection)
+        self._tally.connected(len(self._connections))
+        return True
+
+    def take(self, connection: Connection, raw: bytes, fault: Fault | None) -> None:
+        """Note a message; it is worked with all that is there when this round of reading is over."""
+        self._waiting.append(_Waiting(connection, raw, fault, time.perf_counter()))
+        self._schedule()
+
+    def skip(self, junk_bytes: int) -> None:
+        """Count bytes that belong to no message."""
+        self._tally.count("junk", by=junk_bytes)
+
+    def forget(self, connection: Connection) -> None:
+        """Forget a connection that has ended."""
+        self._connections.discard(connection)
+        self._tally.connected(len(self._connections))
+
+    def _end_most_useless(self, connections: Sequence[Connection]) -> None:
+        """End one that never completed a message, rather than a sender that is only silent."""
+        worst = min(connections, key=lambda each: (each.unanswered > 0, each.messages > 0, each.useful_at))
+        self._connections.discard(worst)
+        self._tally.count("refused", "crowded")
+        worst.refuse(CROWDED)
+
+    # -- messages --------------------------------------------------------------------------------------------------
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled and not self._is_stalled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._work)
+
+    def _work(self) -> None:
+        """Judge, commit and answer one group."""
+        self._is_scheduled = False
+        group = self._next_group()
+        if not group:
+            return
+        judged = [self._judge(each) for each in group]
+        self._settle(group, judged, give_up_at=time.monotonic() + _STORE_PATIENCE_SECONDS)
+
+    def _judge(self, waiting: _Waiting) -> Judgement:
+        connection = waiting.connection
+        return self._reception.judge(waiting.raw, connection.candidates, connection.address, waiting.fault)
+
+    def _settle(self, group: Sequence[_Waiting], judged: Sequence[Judgement], *, give_up_at: float) -> None:
+        try:
+            answers = self._stored(judged)
+        except DatabaseError as error:
+            if time.monotonic() < give_up_at:
+                self._stall(error)
+                again = partial(self._settle, group, judged, give_up_at=give_up_at)
+                asyncio.get_running_loop().call_later(_STORE_AGAIN_SECONDS, again)
+                return
+            answers = [(self._reception.unstored(each), False) for each in judged]
+        self._answer(group, judged, answers)
+        self._go_on()
+
+    def _stall(self, error: DatabaseError) -> None:
+        """Hear nothing more until the database is back: what is not read is the senders' to keep."""
+        if not self._is_stalled:
+            _log.error("HL7 messages can't be stored: %s", error)
+            self._is_stalled = True
+            for connection in self._connections:
+                connection.pause()
+
+    def _go_on(self) -> None:
+        if self._is_stalled:
+            self._is_stalled = False
+            for connection in self._connections:
+                connection.resume()
+        if self._waiting:
+            self._schedule()
+
+    def _answer(
+        self, group: Sequence[_Waiting], judged: Sequence[Judgement], answers: Sequence[tuple[bytes, bool]]
+    ) -> None:
+        for waiting, judgement, (ack, is_repeated) in zip(group, judged, answers, strict=True):
+            waiting.connection.answer(ack if judgement.is_answered else None)
+            arrival = judgement.arrival
+            self._tally.answered(arrival.peer, arrival.outcome, time.perf_counter() - waiting.came_at)
+            if is_repeated:
+                self._tally.count("repeated", arrival.peer)
+        if not self._untold:
+            asyncio.get_running_loop().call_later(_TELL_SECONDS, self._tell_arrived)
+        self._untold += len(group)
+
+    def _tell_arrived(self) -> None:
+        self._tell("arrived", self._untold)
+        self._untold = 0
+
+    def _look(self) -> None:
+        """Do what time alone brings about: lone ends, late messages, silence, too much that is unfinished."""
+        now = time.monotonic()
+        for connection in list(self._connections):
+            connection.look(now)
+        pending_bytes = sum(connection.pending_bytes for connection in self._connections)
+        if pending_bytes > _MOST_PENDING_BYTES:
+            max(self._connections, key=lambda each: each.pending_bytes).refuse(CROWDED)
+        if self._tally.has_changed:
+            self._tell("tally", self._tally.snapshot())
+
+    def _next_group(self) -> list[_Waiting]:
+        group: list[_Waiting] = []
+        size_bytes = 0
+        while self._waiting and len(group) < _GROUP_MESSAGES and size_bytes < _GROUP_BYTES:
+            group.append(self._waiting.popleft())
+            size_bytes += len(group[-1].raw)
+        return group
+
+    def _stored(self, judged: Sequence[Judgement]) -> list[tuple[bytes, bool]]:
+        """Commit a group; should one of it be impossible to store, the others are stored nevertheless."""
+        try:
+            return self._store.store([each.arrival for each in judged])
+        except DatabaseError:
+            raise
+        except Exception:  # noqa: BLE001 (the senders wait for an answer, whatever our fault is)
+            _log.exception("A group of %d messages could not be stored", len(judged))
+            if len(judged) == 1:
+                return [(self._reception.unstored(judged[0]), False)]
+        return [answer for each in judged for answer in self._stored([each])]

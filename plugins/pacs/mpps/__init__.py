@@ -1,0 +1,1 @@
+"""Modality performed procedure steps: what modalities report of their work, and what follows (DICOM PS3.4 F)."""

@@ -1,0 +1,80 @@
+"""What pages ask of the table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy.orm import Session
+
+from pacs.errors import NotFound
+from pacs.studies.names import contains_words, typed_words
+from pacs.worklist.models import StepHistoryRecord, StepRecord
+from pacs.worklist.rows import event_of, row_of
+from pacs.worklist.statuses import StepStatus
+from pacs.worklist.steps import StepDetails, StepRow, StepSelector
+
+_LAST = "235959"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What narrows a page; see `Worklist.page`."""
+
+    day: date | None
+    modality: str
+    location: str
+    text: str
+    status: StepStatus | None
+
+
+def page(session: Session, wanted: Wanted, *, offset: int, limit: int) -> list[StepRow]:
+    """See `Worklist.page`."""
+    statement = _first_first(select(StepRecord).where(*_conditions(wanted)))
+    return [row_of(record) for record in session.scalars(statement.offset(offset).limit(limit))]
+
+
+def locations(session: Session, day: date) -> list[tuple[str, str]]:
+    """See `Worklist.locations`."""
+    statement = select(StepRecord.modality, StepRecord.location).where(of_day(day)).distinct()
+    return sorted((modality, location) for modality, location in session.execute(statement))
+
+
+def select_steps(session: Session, which: StepSelector) -> list[StepRow]:
+    """See `Worklist.select`."""
+    named = (getattr(StepRecord, name) == value for name, value in which.given().items())
+    return [row_of(record) for record in session.scalars(_first_first(select(StepRecord).where(*named)))]
+
+
+def details(session: Session, row_id: int) -> StepDetails:
+    """See `Worklist.get`."""
+    record = session.get(StepRecord, row_id)
+    if record is None:
+        raise NotFound(f"The worklist has no step {row_id}.")
+    statement = select(StepHistoryRecord).where(StepHistoryRecord.step_row_id == row_id)
+    events = session.scalars(statement.order_by(StepHistoryRecord.id))
+    return StepDetails(row_of(record), tuple(event_of(event) for event in events))
+
+
+def of_day(day: date) -> ColumnElement[bool]:
+    """Return the condition that a step starts on `day`, as a range of the index."""
+    return (StepRecord.start_key >= f"{day.year:04}{day:%m%d}") & (
+        StepRecord.start_key <= f"{day.year:04}{day:%m%d}{_LAST}"
+    )
+
+
+def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
+    conditions = [of_day(wanted.day)] if wanted.day else []
+    for column, value in (
+        (StepRecord.modality, wanted.modality),
+        (StepRecord.location, wanted.location),
+        (StepRecord.status, wanted.status),
+    ):
+        if value:
+            conditions.append(column == value)
+    return conditions + [StepRecord.words_key.like(pattern) for pattern in contains_words(typed_words(wanted.text))]
+
+
+def _first_first(statement: Select[StepRecord]) -> Select[StepRecord]:
+    return statement.order_by(StepRecord.start_key, StepRecord.id)

@@ -1,0 +1,376 @@
+"""Messages handled as processing does it, on SQLite and PostgreSQL: what they do to the worklist, and what never."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.hl7_orders import OBR, ORC, PID, ZDS, Desk, flat, message, order
+from pacs.database import Database
+from pacs.hl7.errors import Hl7Error
+from pacs.hl7.orders import OrdersSettings, UnusableMessage
+from pacs.worklist import ChangeKind, StepStatus
+
+pytest_plugins = ("fixtures.postgresql", "fixtures.databases")
+
+LATER = "20260310083100"
+LATEST = "20260310083200"
+BARE = {"OBR_18": "", "OBR_19": "", "OBR_20": "", "ZDS_1": ""}
+
+
+@pytest.fixture
+def desk(database: Database) -> Desk:
+    """Return an empty worklist with the handlers before it."""
+    return Desk(database)
+
+
+def _sent(text: str, at: str) -> str:
+    return text.replace("20260310083000", at)
+
+
+def _what(result: Any) -> list[str]:
+    return [entry["what"] for entry in result.details["entries"]]
+
+
+def test_order_is_entered_once(desk: Desk) -> None:
+    """The same order twice is one entry, and the second changes nothing."""
+    assert _what(desk.take(order())) == ["new"]
+    assert _what(desk.take(_sent(order(), LATER))) == ["unchanged"]
+    assert desk.row("ACC57").status == StepStatus.SCHEDULED
+    assert desk.row("ACC57").patient_name == "MUÑOZ IBÁÑEZ^JOSÉ MARÍA"
+
+
+STATUSES = [
+    ("CA", "CA", StepStatus.CANCELED),
+    ("DC", "", StepStatus.DISCONTINUED),
+    ("SC", "IP", StepStatus.STARTED),
+    ("SC", "CM", StepStatus.COMPLETED),
+    ("XO", "CM", StepStatus.COMPLETED),
+    ("HD", "", StepStatus.CANCELED),
+    ("UA", "", StepStatus.SCHEDULED),
+    ("XO", "SC", StepStatus.SCHEDULED),
+]
+
+
+@pytest.mark.parametrize(("control", "order_status", "status"), STATUSES)
+def test_order_control_changes_the_status(desk: Desk, control: str, order_status: str, status: StepStatus) -> None:
+    """What ORC-1 and ORC-5 ask for is done, and all else of the entry stays."""
+    desk.take(order())
+    before = flat(desk.row("ACC57").dataset)
+    desk.take(_sent(order(ORC_1=control, ORC_5=order_status), LATER))
+    assert desk.row("ACC57").status == status
+    assert flat(desk.row("ACC57").dataset) == before
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"OBR_19": "", "OBR_20": "", "ZDS_1": ""},
+        {"OBR_18": "", "OBR_19": "", "OBR_20": "", "ZDS_1": ""},
+        {"OBR_2": "", "OBR_3": "", "ORC_2": "", "ORC_3": ""},
+        {f"OBR_{number}": "" for number in (1, 2, 3, 4, 18, 19, 20, 24)} | {"ZDS_1": ""},
+        {"ORC_7": "^^^NO_DATE", "PID_5": "X" * 99},
+    ],
+    ids=["accession", "order numbers", "no order numbers", "no OBR", "bad values elsewhere"],
+)
+def test_cancellation_finds_its_entry(desk: Desk, changed: dict[str, str]) -> None:
+    """A cancellation says little, and what is wrong with the rest of it doesn't matter."""
+    desk.take(order())
+    result = desk.take(_sent(order(ORC_1="CA", **changed), LATER))
+    assert _what(result) == ["status"]
+    assert desk.row("ACC57").status == StepStatus.CANCELED
+
+
+def test_order_comes_back_after_its_cancellation(desk: Desk) -> None:
+    """NW after CA is scheduled again; NW of before the CA is not, even if it comes late."""
+    desk.take(order())
+    desk.take(_sent(order(ORC_1="CA"), LATER))
+    desk.take(order())
+    assert desk.row("ACC57").status == StepStatus.CANCELED
+    desk.take(_sent(order(), LATEST))
+    assert desk.row("ACC57").status == StepStatus.SCHEDULED
+
+
+def test_cancellation_that_overtakes_its_order_counts(desk: Desk) -> None:
+    """CA first, then the NW that was sent before it: nobody is examined."""
+    desk.take(_sent(order(ORC_1="CA"), LATER))
+    desk.take(order())
+    assert desk.row("ACC57").status == StepStatus.CANCELED
+
+
+def test_status_of_an_unknown_order_is_told(desk: Desk) -> None:
+    """A status message without its order makes no entry, and the journal says so."""
+    assert _what(desk.take(order(ORC_1="SC", ORC_5="IP"))) == ["unknown"]
+    assert desk.rows("ACC57") == []
+
+
+def test_completed_step_stays_completed(desk: Desk) -> None:
+    """What was done is not undone by a late cancellation, start or arrival."""
+    desk.take(order())
+    desk.take(_sent(order(ORC_1="SC", ORC_5="CM"), LATER))
+    for control, order_status in (("CA", ""), ("SC", "IP"), ("NW", ""), ("DC", "")):
+        desk.take(_sent(order(ORC_1=control, ORC_5=order_status), LATEST))
+        assert desk.row("ACC57").status == StepStatus.COMPLETED
+
+
+def test_update_changes_what_it_says_and_no_more(desk: Desk) -> None:
+    """XO moves the step; what it leaves out stays, a null is deleted, what the mapping supposed is not news."""
+    desk.take(order(OBR_13="claustrofobia", OBR_31="Dolor"))
+    moved = order(ORC_1="XO", ORC_7="^^^20260311120000^^S", OBR_24="", OBR_19="", OBR_20="", ZDS_1="", OBR_13='""')
+    assert _what(desk.take(_sent(moved, LATER))) == ["updated"]
+    row = desk.row("ACC57")
+    values = flat(row.dataset)
+    assert (row.start_key, row.priority) == ("20260311120000", "STAT")
+    assert (values["Modality"], values["RequestedProcedureID"]) == ("CR", "RP57")
+    assert (row.step_id, row.study_instance_uid) == ("SPS57", "1.2.826.0.1.3680043.8.498.57")
+    assert "MedicalAlerts" not in values
+    assert values["ReasonForTheRequestedProcedure"] == "Dolor"
+
+
+def test_update_without_a_time_does_not_move_the_step(desk: Desk) -> None:
+    """An order without a time is for now when it is new; afterwards its silence says nothing."""
+    desk.take(order(ORC_7=""))
+    start = desk.row("ACC57").start_key
+    desk.take(_sent(order(ORC_7="^^^20260310093000", ORC_1="XO"), LATER))
+    desk.take(_sent(order(ORC_7=""), LATEST))
+    assert (start, desk.row("ACC57").start_key) == ("20260310090000", "20260310093000")
+
+
+def test_update_of_an_unknown_order_enters_it(desk: Desk) -> None:
+    """A change of an order that never came is the order."""
+    desk.take(order(ORC_1="XO"))
+    assert desk.row("ACC57").status == StepStatus.SCHEDULED
+
+
+def test_older_message_never_overwrites_a_newer(desk: Desk) -> None:
+    """A message that was held up and comes late changes nothing."""
+    desk.take(_sent(order(OBR_13="new"), LATER))
+    assert _what(desk.take(order(OBR_13="old"))) == ["unchanged"]
+    assert flat(desk.row("ACC57").dataset)["MedicalAlerts"] == "new"
+
+
+def test_clock_that_is_ahead_does_not_shut_out_later_messages(desk: Desk) -> None:
+    """A sender whose clock says 2099 counts as of when its message came."""
+    desk.take(_sent(order(OBR_13="first"), "20990101000000"))
+    desk.take(_sent(order(OBR_13="second"), "20990101000000"))
+    assert flat(desk.row("ACC57").dataset)["MedicalAlerts"] == "second"
+
+
+def test_orders_of_one_accession_number_stay_apart(desk: Desk) -> None:
+    """Two procedures under one accession number without step IDs are two entries, again and again; each is found."""
+    second = OBR.replace("RXT^Radiografía de tórax", "RXA^Radiografía de abdomen")
+    bare = [obr.replace("|RP57|SPS57|", "|||") for obr in (OBR, second)]
+    both = message(PID, ORC, bare[0], bare[1])
+    desk.take(both)
+    desk.take(_sent(both, LATER))
+    assert [row.description for row in desk.rows("ACC57")] == ["Radiografía de tórax", "Radiografía de abdomen"]
+    cancel = message(PID, ORC.replace("NW", "CA"), bare[1], sent_at=LATEST)
+    desk.take(cancel)
+    assert [row.status for row in desk.rows("ACC57")] == [StepStatus.SCHEDULED, StepStatus.CANCELED]
+    assert len({row.study_instance_uid for row in desk.rows("ACC57")}) == 1
+
+
+def test_other_order_number_is_another_order(desk: Desk) -> None:
+    """Under one accession number, an order with other order numbers never changes the first one's entry."""
+    changed = {"OBR_19": "", "OBR_20": ""}
+    desk.take(order(**changed))
+    desk.take(_sent(order(**changed, OBR_2="P99", OBR_3="F99", OBR_4="X^Otro^L"), LATER))
+    assert [row.placer_order_number for row in desk.rows("ACC57")] == ["P57", "P99"]
+    assert [row.description for row in desk.rows("ACC57")] == ["Radiografía de tórax", "Otro"]
+
+
+def test_accession_number_that_comes_later_replaces_its_stand_in(desk: Desk) -> None:
+    """An order that came without accession number is not on the list twice when the number is known."""
+    desk.take(order(**BARE))
+    assert desk.row("F57").status == StepStatus.SCHEDULED
+    result = desk.take(_sent(order(ORC_1="XO"), LATER))
+    assert _what(result) == ["new", "status"]
+    assert (desk.row("F57").status, desk.row("ACC57").status) == (StepStatus.CANCELED, StepStatus.SCHEDULED)
+
+
+def test_order_numbers_find_the_entry_when_the_accession_number_is_left_out(desk: Desk) -> None:
+    """What stands in for the accession number never makes a second entry of an order that has one."""
+    desk.take(order())
+    desk.take(_sent(order(ORC_1="XO", ORC_7="^^^20260312", **BARE), LATER))
+    assert desk.rows("F57") == []
+    assert desk.row("ACC57").start_key == "20260312000000"
+
+
+def test_every_order_of_a_message_is_done_or_none(desk: Desk) -> None:
+    """A message with a bad order does nothing at all, and tells each fault."""
+    bad = OBR.replace("57", "58").replace("ACC58", "A" * 17)
+    worse = OBR.replace("57", "59").replace("RP59", "R" * 17)
+    text = message(PID, ORC, OBR, ORC.replace("57", "58"), bad, ORC.replace("57", "59"), worse)
+    with pytest.raises(UnusableMessage) as told:
+        desk.take(text)
+    assert [fault.location for fault in told.value.faults] == ["OBR^2^18", "OBR^3^19"]
+    assert (told.value.location, told.value.hl7_code) == ("OBR^2^18", "102")
+    assert desk.rows("ACC57") == []
+    text = message(PID, ORC, OBR, ZDS, ORC.replace("57", "58"), OBR.replace("57", "58"))
+    assert _what(desk.take(text)) == ["new", "new"]
+
+
+@pytest.mark.parametrize("changed", [{}, {"OBR_19": "", "OBR_20": ""}, {"ORC_1": "CA"}, {"ORC_1": "XO"}])
+def test_entry_of_another_patient_is_never_touched(desk: Desk, changed: dict[str, str]) -> None:
+    """The same numbers for another patient are refused: nobody may guess whose the order is."""
+    desk.take(order())
+    with pytest.raises(Hl7Error) as told:
+        desk.take(_sent(order(PID_3="9999^^^HOSP", PID_5="OTRA^PERSONA", **changed), LATER))
+    assert (told.value.location, told.value.hl7_code) == ("PID^1^3", "204")
+    assert "OTRA" not in str(told.value)
+    row = desk.row("ACC57")
+    assert (row.patient_id, row.status) == ("4711", StepStatus.SCHEDULED)
+
+
+def test_unknown_order_control_is_refused(desk: Desk) -> None:
+    """What nobody said the meaning of is a dead letter, at ORC-1."""
+    with pytest.raises(UnusableMessage) as told:
+        desk.take(order(ORC_1="ZZ"))
+    assert told.value.location == "ORC^1^1"
+
+
+def test_appointment_gives_the_order_its_time(desk: Desk) -> None:
+    """SIU about an order that is there moves it; its numbers and its study stay."""
+    desk.take(order())
+    appointment = message(
+        PID,
+        "SCH|P57|F57",
+        "AIS|1|A|RXT^Radiografía de tórax^L|20260315101500",
+        "AIL|1|A|SALA 3",
+        kind="SIU^S13",
+        sent_at=LATER,
+    )
+    assert _what(desk.take(appointment)) == ["updated"]
+    row = desk.row("ACC57")
+    assert (row.start_key, row.location, row.modality) == ("20260315101500", "SALA 3", "CR")
+    assert (row.step_id, row.study_instance_uid) == ("SPS57", "1.2.826.0.1.3680043.8.498.57")
+
+
+def test_appointment_lives_and_ends(desk: Desk) -> None:
+    """S12 enters, S14 with SCH-25 says that the patient has come, S15 cancels, S26 finds nothing more to do."""
+
+    def take(event: str, status: str, at: str) -> StepStatus:
+        text = message(PID, f"SCH|P68|F68||||R^Rodilla{'|' * 19}{status}", kind=f"SIU^{event}", sent_at=at)
+        desk.take(text)
+        return desk.row("F68").status
+
+    assert take("S12", "Booked", "20260310083000") == StepStatus.SCHEDULED
+    assert take("S14", "Arrived", "20260310083001") == StepStatus.ARRIVED
+    assert take("S15", "", "20260310083002") == StepStatus.CANCELED
+    assert take("S26", "", "20260310083003") == StepStatus.CANCELED
+    assert take("S12", "Booked", "20260310083004") == StepStatus.SCHEDULED
+
+
+def _adt(event: str, *, at: str = LATER, pid: str = PID, mrg: str = "") -> str:
+    return message(*filter(None, (pid, mrg)), kind=f"ADT^{event}", sent_at=at)
+
+
+def test_patient_update_changes_every_entry(desk: Desk) -> None:
+    """A08 changes the name in the entries of that number and issuer, and in no other."""
+    desk.take(order())
+    other = order(PID_3="4711^^^ELSE").replace("57", "58")
+    desk.take(other)
+    renamed = PID.replace("MUÑOZ IBÁÑEZ", "MUÑOZ").replace("19700101", '""')
+    result = desk.take(_adt("A08", pid=renamed))
+    assert _what(result) == ["patient updated"]
+    values = flat(desk.row("ACC57").dataset)
+    assert (values["PatientName"], "PatientBirthDate" in values) == ("MUÑOZ^JOSÉ MARÍA", False)
+    assert flat(desk.row("ACC58").dataset)["PatientName"] == "MUÑOZ IBÁÑEZ^JOSÉ MARÍA"
+
+
+@pytest.mark.parametrize("event", ["A18", "A34", "A40", "A47"])
+def test_merge_takes_the_entries_along(desk: Desk, event: str) -> None:
+    """Entries of the prior number become those of the surviving one; orders that come under the old one fit."""
+    desk.take(order())
+    merged = PID.replace("4711", "5000").replace("MUÑOZ IBÁÑEZ", "MUÑOZ")
+    desk.take(_adt(event, pid=merged, mrg="MRG|4711^^^HOSP"))
+    row = desk.row("ACC57")
+    assert (row.patient_id, row.patient_name) == ("5000", "MUÑOZ^JOSÉ MARÍA")
+    desk.take(_sent(order(ORC_1="XO", OBR_31="Dolor"), LATEST))
+    values = flat(desk.row("ACC57").dataset)
+    assert (values["PatientID"], values["ReasonForTheRequestedProcedure"]) == ("5000", "Dolor")
+    desk.take(_sent(order(ORC_1="CA"), "20260310083300"))
+    assert desk.row("ACC57").status == StepStatus.CANCELED
+
+
+def test_every_merge_of_a_message_is_done(desk: Desk) -> None:
+    """A40 may hold several PID with their MRG."""
+    desk.take(order())
+    desk.take(order(PID_3="4712^^^HOSP").replace("57", "58"))
+    pids = [PID.replace("4711", number) for number in ("5001", "5002")]
+    text = message(pids[0], "MRG|4711^^^HOSP", pids[1], "MRG|4712^^^HOSP", kind="ADT^A40", sent_at=LATER)
+    assert _what(desk.take(text)) == ["patient changed", "patient changed"]
+    assert [desk.row(number).patient_id for number in ("ACC57", "ACC58")] == ["5001", "5002"]
+
+
+@pytest.mark.parametrize(
+    ("mrg", "location", "code"),
+    [("", "MRG^1^1", "101"), ("MRG|^^^HOSP", "MRG^1^1", "101"), ("MRG|4711^^^HOSP", "MRG^1^1", "205")],
+)
+def test_merge_that_says_nothing_sound_is_refused(desk: Desk, mrg: str, location: str, code: str) -> None:
+    """Without a prior number, or with its own, nobody is merged."""
+    with pytest.raises(UnusableMessage) as told:
+        desk.take(_adt("A40", mrg=mrg))
+    assert (told.value.location, told.value.hl7_code) == (location, code)
+
+
+def test_numbers_without_issuer_are_no_others(desk: Desk) -> None:
+    """A second number without its issuer never changes the entries of whoever has that number."""
+    desk.take(order(PID_3="77"))
+    desk.take(_adt("A08", pid=PID.replace("4711^^^HOSP^PI", "4711^^^HOSP~77").replace("MUÑOZ", "OTRO")))
+    assert desk.row("ACC57").patient_name.startswith("MUÑOZ")
+
+
+def test_arrival_marks_what_is_scheduled_today(desk: Desk) -> None:
+    """A10 makes today's steps ARRIVED, not tomorrow's; which events do so is a setting."""
+    desk.take(order())
+    desk.take(order(ORC_7="^^^20260311090000").replace("57", "58"))
+    desk.take(_adt("A04"))
+    assert desk.row("ACC57").status == StepStatus.SCHEDULED
+    desk.take(_adt("A10", at=LATEST))
+    assert (desk.row("ACC57").status, desk.row("ACC58").status) == (StepStatus.ARRIVED, StepStatus.SCHEDULED)
+    desk.take(_sent(order(OBR_13="asma"), "20260310083300"))
+    assert desk.row("ACC57").status == StepStatus.ARRIVED
+
+
+def test_arrival_events_are_a_setting(database: Database) -> None:
+    """A hospital that registers its outpatients by A04 says so."""
+    desk = Desk(database, settings=OrdersSettings.model_validate({"ArrivalEvents": ["A04"]}))
+    desk.take(order())
+    assert _what(desk.take(_adt("A04"))) == ["status"]
+
+
+def test_other_patient_messages_change_nothing(desk: Desk) -> None:
+    """A17 (two patients swap beds) is kept in the journal alone."""
+    desk.take(order())
+    assert desk.take(_adt("A17", pid=PID.replace("MUÑOZ", "OTRO"))).kind == "kept"
+    assert desk.row("ACC57").patient_name.startswith("MUÑOZ")
+
+
+def test_results_name_entries_and_no_patient(desk: Desk) -> None:
+    """What the journal keeps of a message leads to the entry and says what happened."""
+    result = desk.take(order(PID_7="UNKNOWN"))
+    (entry,) = result.details["entries"]
+    row = desk.row("ACC57")
+    assert entry == {"what": "new", "row": row.id, "accession_number": "ACC57", "status": "SCHEDULED"}
+    assert result.details["notices"] == [
+        "PID-7: PatientBirthDate: expected a date or time as YYYYMMDDHHMMSS; it was left out"
+    ]
+    with desk.database.session() as session:
+        (event,) = desk.worklist.get(session, row.id).history
+    assert (event.actor, event.kind) == ("hl7:HIS", ChangeKind.NEW)
+
+
+def test_peer_mapping_is_used_for_its_messages(database: Database, tmp_path: Path) -> None:
+    """The mapping that the peer's settings name reads its orders and its patients."""
+    (tmp_path / "his.yaml").write_text(
+        "extends: default\nidentity: {prefer: [REGION]}\norder_control: {ZZ: schedule}\n", encoding="utf-8"
+    )
+    desk = Desk(database, folder=tmp_path)
+    desk.take(order(ORC_1="ZZ", PID_3="1^^^HOSP~2^^^REGION"), mapping="his")
+    row = desk.row("ACC57")
+    assert (row.patient_id, row.issuer_of_patient_id) == ("2", "REGION")
+    desk.take(_adt("A08", pid=PID.replace("4711^^^HOSP", "2^^^REGION").replace("MUÑOZ", "PAZ")), mapping="his")
+    assert desk.row("ACC57").patient_name.startswith("PAZ")
