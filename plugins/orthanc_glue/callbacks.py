@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from types import ModuleType
 
+from pacs.native.received_instances import Judge, judge_received_instances
 from pacs.native.transcoder import Transcode, register_transcoder
 from pacs.ports import Change, ChangeKind, ChangeListener, ResourceLevel
 
@@ -78,10 +79,15 @@ class Callbacks:
         self._take("C-STORE filter")
         self._orthanc.RegisterIncomingCStoreInstanceFilter(_keeping_the_thread(judge))
 
-    def filter_received(self, judge: Callable[[bytes, int], tuple[int, bytes | None]]) -> None:
-        """Have `judge(data, origin)` decide what is stored of an instance, whichever way it came."""
+    def filter_received(self, judge: Judge) -> None:
+        """Have `judge(dicom, origin)` decide whether an instance is kept, whichever way it came."""
         self._take("received instance filter")
-        self._orthanc.RegisterReceivedInstanceCallback(_keeping_the_thread(judge))
+        judge = _keeping_the_thread(judge)
+        if not judge_received_instances(judge):
+            action = self._orthanc.ReceivedInstanceAction
+            self._orthanc.RegisterReceivedInstanceCallback(
+                lambda dicom, origin: (action.KEEP_AS_IS if judge(dicom, origin) else action.DISCARD, None)
+            )
 
     def worklist(self, answer: Callable[..., None]) -> None:
         """Have `answer(answers, query, calling_aet, called_aet)` answer each C-FIND of the modality worklist.

@@ -2,7 +2,7 @@
 
 Each file is judged once. What is posted is judged before Orthanc sees it; all else in the callback for received
 instances, whose verdict on a C-STORE waits for the filter that Orthanc asks next in the same thread, because only that
-one can answer the sender. (A threading.local would not keep it: Python may forget a thread of Orthanc between two calls.)
+one can answer the sender. (A threading.local would not keep it: Python may forget a thread of Orthanc between calls.)
 """
 
 from __future__ import annotations
@@ -40,8 +40,7 @@ class IngestGuard:
         # By thread: what is wrong with the C-STORE being received, and who has something stored that was judged.
         self._faults: dict[int, str] = {}
         self._judged: set[int] = set()
-        action = orthanc.ReceivedInstanceAction
-        self._keep, self._discard = (action.KEEP_AS_IS, None), (action.DISCARD, None)
+        self._dicom_protocol = int(orthanc.InstanceOrigin.DICOM_PROTOCOL)
 
     def register(self, callbacks: Callbacks) -> None:
         """Stand at the three ways in."""
@@ -49,25 +48,22 @@ class IngestGuard:
         callbacks.filter_c_store(self._answer_c_store)
         callbacks.route(INSTANCES, self._answer_instances)
 
-    def _judge(self, data: bytes, origin: int) -> tuple[int, None]:
+    def _judge(self, dicom: bytes | memoryview, origin: int) -> bool:
         thread = threading.get_ident()
         if thread in self._judged:
-            return self._keep
-        is_c_store = origin == self._orthanc.InstanceOrigin.DICOM_PROTOCOL
-        fault = self._find_fault("C-STORE" if is_c_store else "DICOMweb", data)
-        if fault is None:
-            return self._keep
-        if is_c_store:
+            return True
+        is_c_store = origin == self._dicom_protocol
+        fault = self._find_fault("C-STORE" if is_c_store else "DICOMweb", dicom)
+        if fault and is_c_store:
             # What is discarded here, Orthanc tells the sender of a C-STORE to be stored: its filter can say no.
             self._faults[thread] = fault
-            return self._keep
-        return self._discard
+        return is_c_store or fault is None
 
     def _answer_c_store(self, _instance: Any, **_: Any) -> int:
         return CANNOT_UNDERSTAND if self._faults.pop(threading.get_ident(), None) else ACCEPTED
 
-    def _find_fault(self, way: str, data: bytes) -> str | None:
-        fault = find_fault(data)
+    def _find_fault(self, way: str, dicom: bytes | memoryview) -> str | None:
+        fault = find_fault(dicom)
         if fault:
             self._refused.labels(way).inc()
             _log.warning("refused a file by %s: %s", way, fault)

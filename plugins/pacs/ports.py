@@ -7,8 +7,9 @@ processes, the launcher and tests.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 # What Orthanc's REST API takes and gives as JSON.
 type Json = Any
@@ -67,7 +68,8 @@ class ResourceLevel(StrEnum):
     NONE = "None"
 
 
-class Change(NamedTuple):
+@dataclass(frozen=True)
+class Change:
     """One change of the archive, told while it happens. It is a hint: after a crash it may never come.
 
     Attributes

@@ -66,7 +66,7 @@ class Walked:
     pixel_length : its length; None when undefined (encapsulated).
     """
 
-    data: bytes
+    data: bytes | memoryview
     transfer_syntax_uid: str
     numbers: dict[tuple[int, int], bytes] = field(default_factory=dict)
     pixel_data: int | None = None
@@ -101,7 +101,7 @@ class _Element(NamedTuple):
     length: int
 
 
-def walk(dicom: bytes, limits: WalkLimits) -> Walked | None:
+def walk(dicom: bytes | memoryview, limits: WalkLimits) -> Walked | None:
     """Walk a DICOM file up to its pixel data; None when it is no DICOM file, which Orthanc finds out without harm.
 
     Raises
@@ -121,7 +121,7 @@ def walk(dicom: bytes, limits: WalkLimits) -> Walked | None:
     return walked
 
 
-def _file_meta(dicom: bytes, position: int) -> tuple[str, int]:
+def _file_meta(dicom: bytes | memoryview, position: int) -> tuple[str, int]:
     """Return the transfer syntax and where the data set starts. The file meta information is explicit little endian."""
     syntax = b""
     read, last = _LITTLE.head.unpack_from, len(dicom) - _LITTLE.head.size
@@ -137,11 +137,11 @@ def _file_meta(dicom: bytes, position: int) -> tuple[str, int]:
         if position > len(dicom):
             _must_fit(_Element((group, number), representation, start, length), len(dicom))
         if number == _TRANSFER_SYNTAX:
-            syntax = dicom[start:position]
+            syntax = bytes(dicom[start:position])
     return syntax.decode("ascii", "replace").rstrip("\0 "), position
 
 
-def _inflate(deflated: bytes, limit_bytes: int) -> bytes:
+def _inflate(deflated: bytes | memoryview, limit_bytes: int) -> bytes:
     try:
         data, _ = inflate(deflated, RAW_DEFLATE, limit_bytes)
     except zlib.error as error:
@@ -151,7 +151,7 @@ def _inflate(deflated: bytes, limit_bytes: int) -> bytes:
     return data
 
 
-def _element(data: bytes, position: int, layout: _Layout, *, implicit: bool) -> _Element:
+def _element(data: bytes | memoryview, position: int, layout: _Layout, *, implicit: bool) -> _Element:
     """Read tag, representation and length at `position`."""
     try:
         group, number, representation, length = layout.head.unpack_from(data, position)
@@ -214,7 +214,7 @@ class _Walk:
             if representation not in _SHORT_VALUES or end > len(data):
                 break
             if group == _IMAGE_GROUP and (group, number) in _NUMBERS:
-                self._walked.numbers[group, number] = data[position + 8 : end]
+                self._walked.numbers[group, number] = bytes(data[position + 8 : end])
             position = end
         self._position = position
 
@@ -229,7 +229,7 @@ class _Walk:
         else:
             _must_fit(element, len(self._data))
             if element.tag in _NUMBERS and not self._open:
-                self._walked.numbers[element.tag] = self._data[element.start : element.start + element.length]
+                self._walked.numbers[element.tag] = bytes(self._data[element.start : element.start + element.length])
             self._position = element.start + element.length
 
     def _is_sequence(self, element: _Element) -> bool:

@@ -15,7 +15,7 @@ class InflatesTooFar(Exception):
     """The data would inflate to more than is allowed."""
 
 
-def inflate(packed: bytes, wbits: int, limit_bytes: int) -> tuple[bytes, bool]:
+def inflate(packed: bytes | memoryview, wbits: int, limit_bytes: int) -> tuple[bytes, bool]:
     """Return what `packed` inflates to, and whether its stream came to its end.
 
     Parameters
@@ -32,7 +32,7 @@ def inflate(packed: bytes, wbits: int, limit_bytes: int) -> tuple[bytes, bool]:
     return inflater.decompress(packed, limit_bytes), inflater.eof
 
 
-def _count(packed: bytes, wbits: int, limit_bytes: int) -> None:
+def _count(packed: bytes | memoryview, wbits: int, limit_bytes: int) -> None:
     inflater = zlib.decompressobj(wbits)
     allowed = min(limit_bytes, max(RATIO_FLOOR_BYTES, MOST_RATIO * len(packed)))
     count, rest = 0, packed

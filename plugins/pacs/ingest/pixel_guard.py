@@ -72,7 +72,7 @@ class _Image:
         return (self.rows * self.columns * max(self.samples, 1) * self.bits_allocated + 7) // 8
 
 
-def find_fault(dicom: bytes, limits: PixelLimits = PixelLimits()) -> str | None:
+def find_fault(dicom: bytes | memoryview, limits: PixelLimits = PixelLimits()) -> str | None:
     """Return why a file must not reach Orthanc's parser and decoders, without the patient's data, or None.
 
     What is no DICOM file at all has no fault here: Orthanc refuses it by itself. Called in the thread that receives;
@@ -146,7 +146,7 @@ def _fragments(walked: Walked) -> Iterator[tuple[int, int]]:
         position += length
 
 
-def _check_rle(data: bytes, fragments: list[tuple[int, int]], image: _Image) -> None:
+def _check_rle(data: bytes | memoryview, fragments: list[tuple[int, int]], image: _Image) -> None:
     """Raise when the header of an RLE frame leads out of its fragment: what DCMTK's decoder does not check."""
     if not fragments:
         raise MalformedDicom("the RLE image has no fragment")
