@@ -14,7 +14,11 @@ from pacs.database import Database
 from pacs.decoding.collector import PoolCollector
 from pacs.decoding.decoder import Decoder
 from pacs.hl7.bridge import Hl7Bridge
+from pacs.hl7.decisions import Decisions
+from pacs.hl7.orders import MappingLibrary, OrderHandlers, OrderMapper
 from pacs.hl7.outbound.service import Outbound
+from pacs.hl7.rehearse.rehearsals import Rehearsals
+from pacs.hl7.rehearse.site import Site
 from pacs.metrics import Metrics
 from pacs.mpps.service import Mpps
 from pacs.ports import Archive, Change
@@ -77,11 +81,14 @@ class Application:
         self._feed = ChangeFeed(self._database, archive, index, stable_age_seconds=host.stable_age_seconds)
         warm.subscribe(self._feed, warm_queue)
         self.worklist = Worklist(self._database, settings.worklist)
+        self._take_orders(settings)
         mpps = Mpps(settings.mpps, self._database, archive, self.worklist)
         mpps.follow(self._feed)
         outbound = Outbound(settings.outbound, self._database, archive, self.worklist, self._hl7.journal)
         outbound.follow(self._feed)
         queues = (*queues, *mpps.queues, *outbound.queues)
+        site = Site(archive, settings.hl7, settings.mpps, outbound.outbox, self.mapper.library)
+        rehearsals = Rehearsals(self._database, archive, self._hl7.journal, site, time_zone=settings.web.zone)
         self._decoder = Decoder(settings.decoding, host.python, host.temporary_directory / "decoding", self.metrics)
         services = Services(
             settings=settings,
@@ -90,6 +97,11 @@ class Application:
             decoder=self._decoder,
             metrics=self.metrics,
             supervisor=self._supervisor,
+            worklist=self.worklist,
+            hl7=self._hl7,
+            mapper=self.mapper,
+            decisions=Decisions(self._database, self._hl7.journal, self._hl7.inbox, outbound.outbox),
+            rehearsals=rehearsals,
             queues=queues,
             version=__version__,
             storage_directory=host.storage_directory,
@@ -98,10 +110,20 @@ class Application:
         self.metrics.registry.register(PoolCollector(self._decoder.pool))
         mpps.add_to(self._supervisor)
         outbound.add_to(self._supervisor)
+        self._supervisor.add("rehearsal", rehearsals.run)
         self._supervisor.add("pages", partial(serve, create_app(services), settings.web.socket))
         self._supervisor.add("changes", self._feed.run)
         self._supervisor.add("study index", index.run)
         QueueWorker(warm_queue, warm.handler(archive), keep_days=KEEP_DONE_DAYS).add_to(self._supervisor)
+
+    def _take_orders(self, settings: Settings) -> None:
+        """Have orders, appointments and patients' messages change the worklist. Raises MappingError."""
+        hl7 = settings.hl7
+        library = MappingLibrary(hl7.orders.mapping_folder)
+        library.check(peer.mapping for peer in (*hl7.peers.values(), hl7.unknown_peers))
+        self.mapper = OrderMapper(library, site=hl7.orders.site, time_zone=settings.web.zone)
+        for types, handler in OrderHandlers(self.mapper, self.worklist, hl7.orders):
+            self._hl7.processor.register(types, handler)
 
     def start(self) -> None:
         """Start the threads. Called when Orthanc answers requests."""

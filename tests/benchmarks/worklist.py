@@ -24,7 +24,7 @@ from pynetdicom.sop_class import ModalityWorklistInformationFind
 from sqlalchemy import insert, text
 
 from fixtures.postgresql import postgresql_cluster
-from fixtures.running_pacs import running
+from fixtures.running_pacs import RunningPacs, running
 from fixtures.stations import associated, find, register
 from fixtures.worklist_entries import database_of, entry, question
 from pacs.database import Database
@@ -47,13 +47,18 @@ def main() -> None:
     """Measure with as many questions as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--questions", type=int, default=200)
-    questions = parser.parse_args().questions
-    for kind in ("sqlite", "postgresql"):
+    parser.add_argument("kinds", nargs="*", default=["sqlite", "postgresql", "c-find"])
+    options = parser.parse_args()
+    questions = options.questions
+    for kind in set(options.kinds) & {"sqlite", "postgresql"}:
         with ExitStack() as stack:
             asks = [stack.enter_context(_database_alone(kind, count)) for count in (FEW, MANY)]
             _report(f"database alone, {kind}", asks, questions)
+    if "c-find" not in options.kinds:
+        return
     with ExitStack() as stack:
-        asks = [stack.enter_context(_archive(count)) for count in (FEW, MANY)]
+        archives = [stack.enter_context(_archive(count)) for count in (FEW, MANY)]
+        asks = [stack.enter_context(_station(archive)) for archive in archives]
         _report("C-FIND, archive on sqlite", asks, questions)
 
 
@@ -90,13 +95,19 @@ def _database_alone(kind: str, count: int) -> Iterator[Ask]:
 
 
 @contextmanager
-def _archive(count: int) -> Iterator[Ask]:
+def _archive(count: int) -> Iterator[RunningPacs]:
     with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as pacs:
         register(pacs, ASKED_STATION, 11112)
         with database_of(pacs.data_directory) as database:
             _fill(database, count)
-        with associated(pacs, [build_context(ModalityWorklistInformationFind)], calling=ASKED_STATION) as association:
-            yield lambda: len(find(association, _question(), ModalityWorklistInformationFind)[0])
+        yield pacs
+
+
+@contextmanager
+def _station(pacs: RunningPacs) -> Iterator[Ask]:
+    context = build_context(ModalityWorklistInformationFind)
+    with associated(pacs, [context], calling=ASKED_STATION) as association:
+        yield lambda: len(find(association, _question(), ModalityWorklistInformationFind)[0])
 
 
 def _question() -> Dataset:

@@ -7,13 +7,24 @@ from typing import Any
 
 import pytest
 
+from fixtures.hl7_messages import CorpusMessage, answered
 from fixtures.hl7_orders import OBR, ORC, PID, ZDS, Desk, flat, message, order
 from pacs.database import Database
 from pacs.hl7.errors import Hl7Error
 from pacs.hl7.orders import OrdersSettings, UnusableMessage
 from pacs.worklist import ChangeKind, StepStatus
 
-pytest_plugins = ("fixtures.postgresql", "fixtures.databases")
+# A date in the order of another country; numbers that no modality could use; an appointment that nothing names.
+REFUSED = {
+    "0003_ORM_O01.hl7": "ORC^1^7^1^4",
+    "0004_ORM_O01.hl7": "ORC^1^7^1^4",
+    "0005_OMG_O19.hl7": "OBR^1^20",
+    "0006_OMI_O23.hl7": "IPC^1^4",
+    "0007_OMI_O23.hl7": "OBR^1^20",
+    "0011_SIU_S12.hl7": "AIS^1",
+}
+
+pytest_plugins = ("fixtures.postgresql", "fixtures.databases", "fixtures.hl7_corpus")
 
 LATER = "20260310083100"
 LATEST = "20260310083200"
@@ -195,7 +206,7 @@ def test_order_numbers_find_the_entry_when_the_accession_number_is_left_out(desk
     desk.take(order())
     desk.take(_sent(order(ORC_1="XO", ORC_7="^^^20260312", **BARE), LATER))
     assert desk.rows("F57") == []
-    assert desk.row("ACC57").start_key == "20260312000000"
+    assert desk.row("ACC57").start_key == "20260312090000"
 
 
 def test_every_order_of_a_message_is_done_or_none(desk: Desk) -> None:
@@ -228,7 +239,7 @@ def test_unknown_order_control_is_refused(desk: Desk) -> None:
     """What nobody said the meaning of is a dead letter, at ORC-1."""
     with pytest.raises(UnusableMessage) as told:
         desk.take(order(ORC_1="ZZ"))
-    assert told.value.location == "ORC^1^1"
+    assert (told.value.location, told.value.hl7_code) == ("ORC^1^1", "103")
 
 
 def test_appointment_gives_the_order_its_time(desk: Desk) -> None:
@@ -374,3 +385,22 @@ def test_peer_mapping_is_used_for_its_messages(database: Database, tmp_path: Pat
     assert (row.patient_id, row.issuer_of_patient_id) == ("2", "REGION")
     desk.take(_adt("A08", pid=PID.replace("4711^^^HOSP", "2^^^REGION").replace("MUÑOZ", "PAZ")), mapping="his")
     assert desk.row("ACC57").patient_name.startswith("PAZ")
+
+
+def test_every_real_message_is_done_or_refused_with_its_place(
+    database: Database, real_hl7: list[CorpusMessage]
+) -> None:
+    """Whatever a real sender writes about orders and patients is done, or becomes a dead letter that says where."""
+    desk = Desk(database)
+    refused = {}
+    accepted = [each for each in real_hl7 if (found := answered(each.raw)).message and not found.faults]
+    for each in accepted:
+        header = answered(each.raw).header
+        if header is None or header.message_type not in {"ORM", "OMG", "OMI", "SIU", "ADT"}:
+            continue
+        try:
+            desk.take(each.raw)
+        except UnusableMessage as error:
+            refused[each.name.rpartition("/")[2]] = error.location
+    assert desk.received > 350
+    assert refused == REFUSED

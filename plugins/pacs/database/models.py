@@ -10,7 +10,9 @@ import importlib
 from pacs.database.base import Base
 
 MODULES_WITH_TABLES = [
+    "pacs.hl7.decisions",
     "pacs.hl7.models",
+    "pacs.hl7.rehearse.models",
     "pacs.mpps.models",
     "pacs.studies.models",
     "pacs.work.models",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from sqlalchemy import delete, update
+from sqlalchemy import Connection, delete, update
 from sqlalchemy.orm import Session
 
 from pacs.database import Database
@@ -15,11 +15,13 @@ from pacs.hl7.models import Hl7Message, Hl7Turn
 from pacs.hl7.peers import UNKNOWN, Peers
 from pacs.hl7.states import Direction, MessageState
 from pacs.hl7.turns import take_turns
-from pacs.work import RetryPolicy, StateConflict, WorkQueue
+from pacs.work import NewItem, PutResult, RetryPolicy, StateConflict, WorkQueue, putting
 from pacs.work.bell import Bell
 from pacs.work.queue import Clock, utc_now
 
 QUEUE_NAME = "hl7-inbox"
+# A message is worked in some milliseconds: what a process had in hand when it died goes on soon after.
+_LEASE_SECONDS = 10.0
 
 
 class Inbox:
@@ -46,8 +48,13 @@ class Inbox:
             # The processing itself decides what is hopeless; a database that is away is waited for.
             policy=RetryPolicy(first_delay_seconds=0.5, max_delay_seconds=60, max_attempts=None),
             dead_letter_blocks_key=True,
+            lease_seconds=_LEASE_SECONDS,
             clock=clock,
         )
+
+    def put(self, connection: Connection, new_items: Sequence[NewItem]) -> list[PutResult]:
+        """Put items in the caller's transaction, who rings the queue's bell once it is committed."""
+        return putting.put(connection, self.queue.rules, new_items, self.queue.clock())
 
     def skip(self, message_id: int, *, session: Session | None = None) -> None:
         """Set a dead letter aside: what waits for it goes on.
@@ -91,7 +98,7 @@ class Inbox:
             )
             # Those whom it was about wait for it as before, and from now on those whom it is about.
             current.execute(update(Hl7Turn).where(Hl7Turn.message_id == message_id).values(message_id=corrected))
-            take_turns(current.connection(), corrected, brief.turn_keys)
+            take_turns(current.connection(), [(corrected, key) for key in brief.turn_keys])
             self.queue.replay(entry.work_item_id or 0, payload={"message": corrected}, session=current)
             self._set_state(current, message_id, MessageState.REPLACED)
         return corrected

@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session
 
-from pacs.database import Database
+from pacs.database import Database, JsonDocument
 from pacs.errors import NotFound
 from pacs.hl7.brief import Brief
 from pacs.hl7.models import Hl7Frame, Hl7Message
@@ -80,7 +92,20 @@ class Search:
 
 _SHORT = [column for column in Hl7Message.__table__.c if column.name != "ack"]
 _LISTED = select(*_SHORT, Hl7Frame.remote_address).join(Hl7Frame, Hl7Frame.id == Hl7Message.id)
-_WHOLE = _LISTED.add_columns(Hl7Frame.raw, func.coalesce(Hl7Message.ack, Hl7Frame.ack).label("ack"))
+_WHOLE = _LISTED.add_columns(Hl7Frame.raw, func.coalesce(Hl7Message.ack, Hl7Frame.ack).label("ack")).where(
+    Hl7Message.id == bindparam("message")
+)
+_messages = cast("Table", Hl7Message.__table__)
+_SETTLE = (
+    update(_messages)
+    .where(_messages.c.id == bindparam("message"))
+    .values(
+        state=bindparam("new_state"),
+        result=bindparam("new_result", type_=JsonDocument),
+        error=bindparam("new_error"),
+        error_location=bindparam("new_location"),
+    )
+)
 
 
 class Journal:
@@ -142,10 +167,17 @@ class Journal:
         ----------
         outcome, ack : of an outgoing message, the receiver's MSA-1 and its whole answer; None leaves what is there.
         """
-        values: dict[str, Any] = {"state": state.value, "error": error, "error_location": error_location}
-        values |= {"result": None if result is None else dict(result)}
-        values |= {name: value for name, value in (("outcome", outcome), ("ack", ack)) if value is not None}
-        session.execute(update(Hl7Message).where(Hl7Message.id == message_id).values(values))
+        parameters = {
+            "message": message_id,
+            "new_state": state.value,
+            "new_result": None if result is None else dict(result),
+            "new_error": error,
+            "new_location": error_location,
+        }
+        session.connection().execute(_SETTLE, parameters)
+        answer = {name: value for name, value in (("outcome", outcome), ("ack", ack)) if value is not None}
+        if answer:
+            session.execute(update(Hl7Message).where(Hl7Message.id == message_id).values(answer))
 
     def queued(self, session: Session, message_id: int, work_item_id: int) -> None:
         """Write down which item of a queue a message has."""
@@ -153,12 +185,11 @@ class Journal:
 
     def get(self, message_id: int, *, session: Session | None = None) -> Entry:
         """Return one entry with its bytes. Raises NotFound."""
-        statement = _WHOLE.where(Hl7Message.id == message_id)
         if session is not None:
-            row = session.execute(statement).mappings().one_or_none()
+            row = session.connection().execute(_WHOLE, {"message": message_id}).mappings().one_or_none()
         else:
             with self._database.transaction(write=False) as connection:
-                row = connection.execute(statement).mappings().one_or_none()
+                row = connection.execute(_WHOLE, {"message": message_id}).mappings().one_or_none()
         if row is None:
             raise NotFound(f"The journal has no message {message_id}.", remedy="It may have been purged.")
         return _entry(row)

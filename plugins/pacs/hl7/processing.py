@@ -6,14 +6,15 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import delete
+from sqlalchemy import Table, bindparam, delete
 from sqlalchemy.orm import Session
 
 from pacs.database import Database
 from pacs.errors import DatabaseError, NotFound, PacsError
 from pacs.hl7.charsets import decode
+from pacs.hl7.checks import type_of
 from pacs.hl7.errors import Hl7Error
 from pacs.hl7.header import Header
 from pacs.hl7.journal import Entry, Journal
@@ -30,6 +31,7 @@ _log = logging.getLogger(__name__)
 
 # Of a fault that is not the message's: then it becomes a dead letter all the same, for a person to look at.
 MOST_TRIES = 8
+_END_TURNS = delete(cast("Table", Hl7Turn.__table__)).where(Hl7Turn.message_id == bindparam("message"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,12 +121,13 @@ class Processor:
     def _work(self, claim: Claim, message_id: int) -> str:
         entry = self._journal.get(message_id)
         incoming = self._incoming(entry, claim.item.id)
-        handler = self._handlers.get(incoming.header.type) or self._handlers.get(incoming.header.message_type)
+        kind = type_of(incoming.header, incoming.message)
+        handler = self._handlers.get(kind) or self._handlers.get(incoming.header.message_type)
         with self._database.session(write=True) as session:
             result = handler(session, incoming) if handler else KEPT
             document = {"kind": result.kind, **result.details}
             self._journal.settle(session, message_id, MessageState.DONE, result=document)
-            session.execute(delete(Hl7Turn).where(Hl7Turn.message_id == message_id))
+            session.connection().execute(_END_TURNS, {"message": message_id})
             claim.complete(session=session)
         return incoming.header.message_type
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -12,6 +13,7 @@ from pydantic.alias_generators import to_pascal
 type PortNumber = Annotated[int, Field(ge=1, le=65535)]
 # Stands in metrics, in the names of queues and of mapping files.
 type PeerName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$")]
+type AdtEvent = Annotated[str, Field(pattern=r"^A\d\d$")]
 
 LOOPBACK = "127.0.0.1"
 _MEBIBYTE = 2**20
@@ -58,6 +60,25 @@ class PeerSettings(_Section):
         return label
 
 
+class OrdersSettings(_Section):
+    """How orders, appointments and patients' messages become entries of the worklist."""
+
+    mapping_folder: Path = Field(
+        default=Path("/var/lib/pacs/mappings"),
+        description="Folder of the mappings that peers name (NAME.yaml); default.yaml in it is laid over ours.",
+    )
+    site: str = Field(
+        default="pacs",
+        min_length=1,
+        max_length=64,
+        description="Name of this hospital; Study Instance UIDs that no order gives are made of it and the accession "
+        "number. Never change it.",
+    )
+    arrival_events: tuple[AdtEvent, ...] = Field(
+        default=("A10",), description="ADT events that tell that a patient has come: today's steps become ARRIVED."
+    )
+
+
 class Hl7Settings(_Section):
     """The HL7 v2 interface."""
 
@@ -83,6 +104,8 @@ class Hl7Settings(_Section):
         default=256, ge=1, le=512, description="Of all peers at once: each costs Orthanc's process a descriptor."
     )
     processing_threads: int = Field(default=2, ge=1, le=8, description="Messages of different patients worked at once.")
+
+    orders: OrdersSettings = OrdersSettings()
 
     @property
     def takes_unknown_peers(self) -> bool:

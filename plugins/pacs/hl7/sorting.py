@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import Connection, RowMapping, Table, bindparam, func, insert, literal_column, select, text, update
-from sqlalchemy.orm import Session
+from sqlalchemy import RowMapping, Table, bindparam, func, insert, literal_column, select, text, update
 
 from pacs.database import Database
 from pacs.hl7.brief import HEAD_BYTES, Brief
@@ -25,24 +25,19 @@ from pacs.work import NewItem
 
 _log = logging.getLogger(__name__)
 
-_AT_ONCE = 200
+_AT_ONCE = 50
 _HELD_BACK_AT_ONCE = 5_000
 _POLL_SECONDS = 0.5
+_GATHER_SECONDS = 0.03
 # Other processes on the same PostgreSQL commit frames with lower ids than ours a moment later than ours.
-_LOOK_BACK = 2_000
+_LOOK_BACK = 500
 # After a start, those that this or another process left behind when it died.
 _LOOK_BACK_AT_START = 200_000
 # Any fixed number: one process sorts at a time, so that one order holds for all.
 _ADVISORY_LOCK = 7_222_446_002
 
-_NEWEST = select(func.max(Hl7Message.id))
-_IS_UNSORTED = (Hl7Frame.id > bindparam("after"), Hl7Message.id.is_(None))
-_ANY_UNSORTED = (
-    select(Hl7Frame.id)
-    .outerjoin(Hl7Message, Hl7Message.id == Hl7Frame.id)
-    .where(*_IS_UNSORTED)
-    .limit(literal_column("1"))
-)
+_NEWEST_ENTRY = select(func.max(Hl7Message.id))
+_NEWEST_FRAME = select(func.max(Hl7Frame.id))
 _UNSORTED = (
     select(
         Hl7Frame.id,
@@ -54,7 +49,7 @@ _UNSORTED = (
         func.substr(Hl7Frame.raw, 1, HEAD_BYTES).label("head"),
     )
     .outerjoin(Hl7Message, Hl7Message.id == Hl7Frame.id)
-    .where(*_IS_UNSORTED)
+    .where(Hl7Frame.id > bindparam("after"), Hl7Message.id.is_(None))
     .order_by(Hl7Frame.id)
     .limit(literal_column(str(_AT_ONCE)))
 )
@@ -89,7 +84,8 @@ class Sorter:
         self._inbox = inbox
         self._peers = peers
         self._pace = pace
-        self._look_back = _LOOK_BACK_AT_START
+        # Up to this id all frames have their entries.
+        self._cursor: int | None = None
         self._look_at_held_back_at = 0.0
 
     def run(self, stop: threading.Event) -> None:
@@ -97,43 +93,45 @@ class Sorter:
         while not stop.is_set():
             seen = self._inbox.arrived.count
             self._pace.step_back()
-            if self.sort() < _AT_ONCE:
+            found = self.sort()
+            if not found:
                 self._inbox.arrived.wait(seen, _POLL_SECONDS)
+            elif found < _AT_ONCE:
+                # What comes meanwhile is sorted together: half the work, and no sender waits for it.
+                stop.wait(_GATHER_SECONDS)
 
     def sort(self) -> int:
         """Sort one batch of frames and return how many there were."""
-        held_back_too = time.monotonic() >= self._look_at_held_back_at
-        if not self._has_something(held_back_too=held_back_too):
-            self._look_back = _LOOK_BACK
-            return 0
-        with self._database.session(write=True) as session:
-            if not self._database.is_sqlite:
-                session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
-            held_back = self._held_back(session) if held_back_too else []
-            frames = session.execute(_UNSORTED, {"after": self._after(session)}).mappings().all()
-            new = [self._read(frame) for frame in frames]
-            self._write(session, new)
-            self._queue(session, held_back + [_candidate(each) for each in new if each.is_to_be_worked])
-        if held_back_too:
+        frames, cursor = self._unsorted()
+        new = [self._read(frame) for frame in frames]
+        looks_at_held_back = time.monotonic() >= self._look_at_held_back_at
+        if looks_at_held_back:
             self._look_at_held_back_at = time.monotonic() + _POLL_SECONDS
-        return len(frames)
+        held_back = self._held_back() if looks_at_held_back else []
+        if new or held_back:
+            self._write(new, held_back)
+        self._cursor = cursor
+        return len(new)
 
-    def _has_something(self, *, held_back_too: bool) -> bool:
-        """Look without SQLite's write lock."""
+    def _unsorted(self) -> tuple[Sequence[RowMapping], int]:
+        """Return a batch of frames that have no entry yet, and up to where all have one then."""
         with self._database.transaction(write=False) as connection:
-            if connection.execute(_ANY_UNSORTED, {"after": self._after(connection)}).first():
-                return True
-            return held_back_too and connection.execute(_HELD_BACK).first() is not None
+            if self._cursor is None:
+                self._cursor = (connection.execute(_NEWEST_ENTRY).scalar() or 0) - _LOOK_BACK_AT_START
+            newest = connection.execute(_NEWEST_FRAME).scalar() or 0
+            if newest <= self._cursor:
+                return [], self._cursor
+            look_back = 0 if self._database.is_sqlite else _LOOK_BACK
+            frames = connection.execute(_UNSORTED, {"after": self._cursor - look_back}).mappings().all()
+        return frames, newest if len(frames) < _AT_ONCE else frames[-1]["id"]
 
-    def _after(self, connection: Connection | Session) -> int:
-        return (connection.execute(_NEWEST).scalar() or 0) - self._look_back
-
-    def _held_back(self, session: Session) -> list[Candidate]:
-        ids = session.execute(_HELD_BACK).scalars().all()
-        keys: dict[int, set[str]] = {message_id: set() for message_id in ids}
-        if ids:
-            for message_id, key in session.execute(_TURNS, {"message_ids": ids}):
-                keys[message_id].add(key)
+    def _held_back(self) -> list[Candidate]:
+        with self._database.transaction(write=False) as connection:
+            ids = connection.execute(_HELD_BACK).scalars().all()
+            keys: dict[int, set[str]] = {message_id: set() for message_id in ids}
+            if ids:
+                for message_id, key in connection.execute(_TURNS, {"message_ids": ids}):
+                    keys[message_id].add(key)
         return [Candidate(message_id, frozenset(found)) for message_id, found in keys.items()]
 
     def _read(self, frame: RowMapping) -> _New:
@@ -160,24 +158,27 @@ class Sorter:
             _log.exception("Frame %d could not be read for the journal", frame["id"])
             return Brief()
 
-    def _write(self, session: Session, new: list[_New]) -> None:
-        if new:
-            session.execute(insert(_messages), [each.row for each in new])
-        for each in new:
-            take_turns(session.connection(), each.row["id"], each.turn_keys)
-
-    def _queue(self, session: Session, candidates: list[Candidate]) -> None:
-        """Put those whose place is certain into the queue, oldest first."""
-        assigned = assign_keys(session.connection(), candidates)
-        new_items = [NewItem(payload={"message": message_id}, key=key) for message_id, key in assigned.items()]
-        if not new_items:
-            return
-        results = self._inbox.queue.put_many(new_items, session=session)
-        queued = [
-            {"message": message_id, "item": result.item_id}
-            for message_id, result in zip(assigned, results, strict=True)
-        ]
-        session.connection().execute(_QUEUED, queued)
+    def _write(self, new: Sequence[_New], held_back: list[Candidate]) -> None:
+        """Write entries and items in one transaction: of frames, which are durable, so that it may be redone."""
+        with self._database.transaction(durable=False) as connection:
+            if not self._database.is_sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
+            if new:
+                connection.execute(insert(_messages), [each.row for each in new])
+                turns = [(each.row["id"], key) for each in new for key in each.turn_keys]
+                take_turns(connection, turns)
+            candidates = held_back + [_candidate(each) for each in new if each.is_to_be_worked]
+            assigned = assign_keys(connection, candidates)
+            items = [NewItem(payload={"message": message_id}, key=key) for message_id, key in assigned.items()]
+            results = self._inbox.put(connection, items)
+            queued = [
+                {"message": message_id, "item": result.item_id}
+                for message_id, result in zip(assigned, results, strict=True)
+            ]
+            if queued:
+                connection.execute(_QUEUED, queued)
+        if queued:
+            self._inbox.queue.bell.ring()
 
 
 def _candidate(new: _New) -> Candidate:

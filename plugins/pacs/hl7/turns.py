@@ -49,9 +49,9 @@ class Candidate:
     turn_keys: frozenset[str]
 
 
-def take_turns(connection: Connection, message_id: int, keys: Iterable[str]) -> None:
-    """Let later messages about these patients wait for the message."""
-    rows = [{"patient_key": key, "message_id": message_id} for key in sorted(keys)]
+def take_turns(connection: Connection, turns: Iterable[tuple[int, str]]) -> None:
+    """Let later messages about these patients wait for these messages: pairs of message id and key."""
+    rows = [{"patient_key": key, "message_id": message_id} for message_id, key in sorted(turns)]
     if rows:
         connection.execute(_TAKE_SQLITE if connection.dialect.name == "sqlite" else _TAKE_POSTGRESQL, rows)
 

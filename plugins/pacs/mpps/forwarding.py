@@ -27,9 +27,9 @@ _ALREADY_THERE = {
 
 def open_queue(database: Database, retry_days: float) -> WorkQueue:
     """Return the queue of reports on their way to others."""
-    return WorkQueue(
-        database, QUEUE_NAME, policy=RetryPolicy(max_attempts=None, max_age_seconds=retry_days * 24 * 3600)
-    )
+    policy = RetryPolicy(max_attempts=None, max_age_seconds=retry_days * 24 * 3600)
+    # The end of a step means nothing to who refused its beginning, until a person has decided on that.
+    return WorkQueue(database, QUEUE_NAME, policy=policy, dead_letter_blocks_key=True)
 
 
 def forwarder(queue: WorkQueue, destinations: Sequence[str]) -> Callable[[Session, Report], None]:

@@ -82,6 +82,11 @@ def show_date(value: str | date | None) -> str:
     return format_date(day, _DATE_PATTERNS[language.code], locale=language.locale)
 
 
+def show_day(day: date) -> str:
+    """Write a day out, with the day of the week."""
+    return format_date(day, "full", locale=current_language().locale)
+
+
 def show_time(value: str | time | None) -> str:
     """Write the hour and minute, by the 24-hour clock as hospitals do."""
     moment = dicom_time(value)
@@ -149,6 +154,7 @@ def install(app: Flask) -> None:
     app.jinja_env.filters |= {
         "person_name": person_name,
         "date": show_date,
+        "day": show_day,
         "time": show_time,
         "moment": show_moment,
         "ago": show_ago,

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import cast
 
 from babel import Locale
-from babel.dates import LOCALTZ, get_timezone
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from flask import Flask, current_app, g, has_request_context, request
@@ -54,8 +53,7 @@ def load_catalog(code: str) -> gettext_module.NullTranslations:
 def install(app: Flask, services: Services) -> None:
     """Load all catalogs and let every request choose among them."""
     web = services.web
-    time_zone = get_timezone(web.time_zone) if web.time_zone else LOCALTZ
-    languages = {code: Language(code, locale, load_catalog(code), time_zone) for code, locale in LOCALES.items()}
+    languages = {code: Language(code, locale, load_catalog(code), web.zone) for code, locale in LOCALES.items()}
 
     @app.before_request
     def choose_language() -> None:

@@ -11,10 +11,15 @@ from flask import current_app
 if TYPE_CHECKING:
     from pacs.database import Database
     from pacs.decoding.decoder import Decoder
+    from pacs.hl7.bridge import Hl7Bridge
+    from pacs.hl7.decisions import Decisions
+    from pacs.hl7.orders import OrderMapper
+    from pacs.hl7.rehearse.rehearsals import Rehearsals
     from pacs.metrics import Metrics
     from pacs.ports import Archive
     from pacs.web.settings import WebSettings
     from pacs.work import Supervisor, WorkQueue
+    from pacs.worklist import Worklist
 
 _EXTENSION = "pacs"
 
@@ -33,6 +38,8 @@ class Services:
 
     Attributes
     ----------
+    mapper : reads messages as processing does, for the page that tries a mapping.
+    decisions : what people decide on dead letters.
     version : version of PACS Cloud.
     storage_directory : folder of Orthanc's files, to tell how full its disk is.
     """
@@ -43,6 +50,11 @@ class Services:
     decoder: Decoder
     metrics: Metrics
     supervisor: Supervisor
+    worklist: Worklist
+    hl7: Hl7Bridge
+    mapper: OrderMapper
+    decisions: Decisions
+    rehearsals: Rehearsals
     queues: tuple[WorkQueue, ...] = ()
     version: str = ""
     storage_directory: Path = Path("/var/lib/pacs")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import tzinfo
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from babel.dates import LOCALTZ, get_timezone
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.alias_generators import to_pascal
 
@@ -44,6 +46,11 @@ class WebSettings(BaseModel):
     vendor_folder: Path = Field(
         default=Path("/opt/pacs/viewers/pacs-vendor"), description="Folder with zip.min.js (npm: @zip.js/zip.js)."
     )
+
+    @property
+    def zone(self) -> tzinfo:
+        """The time zone that people here live in."""
+        return get_timezone(self.time_zone) if self.time_zone else LOCALTZ
 
     @field_validator("time_zone")
     @classmethod

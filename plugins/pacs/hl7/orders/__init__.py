@@ -5,8 +5,8 @@ from pacs.hl7.orders.faults import MappingError
 from pacs.hl7.orders.handlers import OrderHandlers
 from pacs.hl7.orders.library import MappingLibrary, NoMapping
 from pacs.hl7.orders.mapper import EntryReading, OrderMapper, OrderReading, PatientReading
-from pacs.hl7.orders.settings import OrdersSettings
 from pacs.hl7.orders.tables import Action
+from pacs.hl7.settings import OrdersSettings
 
 __all__ = [
     "Action",

@@ -10,7 +10,7 @@ from typing import Any
 from pydicom import Dataset
 from sqlalchemy.orm import Session
 
-from pacs.hl7.errors import UNKNOWN_KEY_IDENTIFIER, Hl7Error
+from pacs.hl7.errors import TABLE_VALUE_NOT_FOUND, UNKNOWN_KEY_IDENTIFIER, Hl7Error
 from pacs.hl7.orders.explanation import Unusable, UnusableMessage
 from pacs.hl7.orders.filling import NEVER_DELETED
 from pacs.hl7.orders.locating import Located, Naming, locate, naming_values
@@ -146,7 +146,7 @@ def _faults(reading: OrderReading) -> list[Unusable]:
     if reading.action is Action.NOTE:
         return []
     if reading.action is Action.REFUSE:
-        return [Unusable(reading.place, f"nobody said what this asks for: {reading.why}", UNKNOWN_KEY_IDENTIFIER)]
+        return [Unusable(reading.place, f"nobody said what this asks for: {reading.why}", TABLE_VALUE_NOT_FOUND)]
     found = [fault for entry in reading.entries for fault in entry.explanation.faults]
     if reading.action in _ENTERING:
         return found

@@ -92,11 +92,11 @@ class Filling:
             for taken in self._asking.values(source, row):
                 if not taken.text and row.keyword in NEVER_DELETED:
                     continue
-                if self._set(row, taken):
-                    return
+                self._set(row, taken)
+                return
 
-    def _set(self, row: Row, taken: Taken) -> bool:
-        """Convert and set one value; False when the next source is to be asked."""
+    def _set(self, row: Row, taken: Taken) -> None:
+        """Convert and set one value. A bad one counts, too: the next source must not hide it."""
         try:
             if len(row.keywords) > 1:
                 self._set_moment(row, taken)
@@ -105,10 +105,10 @@ class Filling:
                 self._explain(row.keyword, converted.text, row, taken, converted.notice)
                 self.values[row.keyword] = converted.text
         except BadValue as error:
-            return self._bad(row, taken, error)
+            self._bad(row, taken, error)
+            return
         if not taken.source.is_field or taken.source.is_guess:
             self.supposed |= set(row.keywords)
-        return True
 
     def _set_moment(self, row: Row, taken: Taken) -> None:
         moment = read_moment(taken.text) if taken.text else None
@@ -116,6 +116,7 @@ class Filling:
         notice = ""
         if row.keywords == _START and not time:
             time, notice = _MIDNIGHT, "no time of day is said"
+            self.supposed.add(row.keywords[1])
         for keyword, text in zip(row.keywords, (date, time), strict=True):
             if text or not moment:
                 self._explain(keyword, text, row, taken, notice if keyword == row.keywords[1] else "")
@@ -144,9 +145,7 @@ class Filling:
     def _set_all(self, row: Row, texts: list[str], last: Taken) -> None:
         kept = [text for text in texts if text]
         if row.take_all is TakeAll.LINES:
-            whole = "\r\n".join(kept)
-            self._explain(row.keyword, whole, row, last, "")
-            self.values[row.keyword] = whole
+            self._set(row, replace(last, text="\r\n".join(kept)))
         else:
             self._explain(row.keyword, "\\".join(kept), row, last, "")
             self.values[row.keyword] = kept or ""
@@ -207,8 +206,8 @@ class Filling:
         if notice:
             self.notices.append(Notice(taken.place, notice))
 
-    def _bad(self, row: Row, taken: Taken, error: BadValue) -> bool:
-        """Do with a bad value what the row says; True, for the next source must not hide it."""
+    def _bad(self, row: Row, taken: Taken, error: BadValue) -> None:
+        """Do with a bad value what the row says."""
         place = taken.place
         if row.if_bad is IfBad.REFUSE:
             location = taken.spot.location if taken.spot else ""
@@ -220,7 +219,6 @@ class Filling:
             self.explained.append(Explained(row.keyword, error.shortened, place, source, row.place, note))
         else:
             self.notices.append(Notice(place, f"{row.name}: {error}; it was left out"))
-        return True
 
 
 def _shown(item: Dataset) -> str:

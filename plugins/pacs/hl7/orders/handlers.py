@@ -11,9 +11,9 @@ from pacs.hl7.checks import type_of
 from pacs.hl7.orders.applying import Applying, check_usable
 from pacs.hl7.orders.mapper import OrderMapper
 from pacs.hl7.orders.patients import UPDATES, PatientChanges
-from pacs.hl7.orders.settings import OrdersSettings
 from pacs.hl7.orders.values import BadValue, read_moment
 from pacs.hl7.processing import KEPT, Incoming, MessageHandler, Result
+from pacs.hl7.settings import OrdersSettings
 from pacs.worklist.steps import Version
 from pacs.worklist.worklist import Worklist
 

@@ -1,0 +1,104 @@
+"""The go-live rehearsal from the command line: `python -m pacs.hl7.rehearse [AE ...]`.
+
+It asks the running archive to rehearse, as its page does, and prints the sheet. Without names every modality on the
+page of AEs is rehearsed. NAME=CT says what a modality is where its name doesn't.
+
+Exit status: 0 everything passed, 1 something failed or could not be tested to its end, 2 there was no rehearsal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from pacs.hl7.rehearse.fiction import ORDER_TYPES
+from pacs.hl7.rehearse.printing import printed
+
+SOCKET_VARIABLE, URL_VARIABLE = "PACS_PAGES_SOCKET", "PACS_URL"
+_LOOK_SECONDS = 0.5
+_TIMEOUT_SECONDS = 30
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Rehearse, print the sheet, and return the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        with _client(options) as client:
+            record = _rehearse(client, options)
+    except (httpx.HTTPError, OSError) as error:
+        sys.stderr.write(f"The archive's pages do not answer: {error}\n")
+        return 2
+    except _Refused as refusal:
+        sys.stderr.write(f"{refusal}\n")
+        return 2
+    sys.stdout.write(printed(record))
+    return 0 if record["outcome"] == "passed" else 1
+
+
+class _Refused(Exception):
+    """The archive does not rehearse this."""
+
+
+def _rehearse(client: httpx.Client, options: argparse.Namespace) -> Mapping[str, Any]:
+    stations = [name.partition("=") for name in options.stations]
+    form: dict[str, Any] = {"station": [name for name, _, _ in stations], "message_type": options.order}
+    form |= {f"modality.{name}": modality for name, _, modality in stations if modality}
+    form["sender"] = options.sender
+    answer = _json(client.post("/pacs/hl7/rehearsal", data=form))
+    while True:
+        record = _json(client.get(f"/pacs/hl7/rehearsal/{answer['id']}"))
+        if record["ended_at"] or record["is_interrupted"]:
+            return record
+        time.sleep(_LOOK_SECONDS)
+
+
+def _json(response: httpx.Response) -> Any:
+    if response.is_error:
+        try:
+            raise _Refused(response.json()["detail"])
+        except (ValueError, KeyError):
+            raise _Refused(f"The archive answered {response.status_code} {response.reason_phrase}.") from None
+    return response.json()
+
+
+def _client(options: argparse.Namespace) -> httpx.Client:
+    """Return a client of the pages: on their socket where this machine is the server, else by their address."""
+    headers = {"Accept": "application/json"}
+    if options.url:
+        return httpx.Client(base_url=options.url, headers=headers, timeout=_TIMEOUT_SECONDS)
+    transport = httpx.HTTPTransport(uds=str(options.socket))
+    headers["X-Pacs-User"] = os.environ.get("SUDO_USER") or os.environ.get("USER") or "local"
+    return httpx.Client(transport=transport, base_url="http://localhost", headers=headers, timeout=_TIMEOUT_SECONDS)
+
+
+def _parser() -> argparse.ArgumentParser:
+    summary, _, rest = (__doc__ or "").partition("\n\n")
+    parser = argparse.ArgumentParser(
+        prog="pacs.hl7.rehearse",
+        description=summary,
+        epilog=rest,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("stations", nargs="*", metavar="AE", help="name or AE title of a modality; NAME=CT, too")
+    parser.add_argument("--order", choices=ORDER_TYPES, default=ORDER_TYPES[0], help="type of the orders")
+    parser.add_argument("--sender", default="", help="peer (Pacs.Hl7.Peers) in whose name they are sent")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--url", default=os.environ.get(URL_VARIABLE, ""), help="the archive, http://127.0.0.1:8080")
+    where.add_argument(
+        "--socket",
+        type=Path,
+        default=Path(os.environ.get(SOCKET_VARIABLE) or "/run/pacs/pages.sock"),
+        help="the pages' socket (Pacs.Web.Socket), on the server itself",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""What a rehearsal leaves behind in the archive and in our tables, and how all of it goes away again.
+
+Everything is found by the patient's number of fiction, which nobody has by chance (`fiction.PATIENT_ID`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from sqlalchemy import ColumnElement, delete, func, or_, select
+from sqlalchemy.orm import Session
+
+from pacs.database import Database
+from pacs.errors import NotFound
+from pacs.hl7.inbox import QUEUE_NAME as INBOX
+from pacs.hl7.models import Hl7Frame, Hl7Message
+from pacs.hl7.outbound.outbox import QUEUE_PREFIX
+from pacs.hl7.rehearse.fiction import PATIENT_ID, PREFIX
+from pacs.mpps.models import PerformedStepRecord
+from pacs.ports import Archive, Json
+from pacs.studies.models import StudyRecord
+from pacs.work import WorkState
+from pacs.work.models import WorkItemRecord
+from pacs.worklist.models import StepRecord
+
+_LONGEST_WAIT_SECONDS = 20.0
+_LOOK_SECONDS = 0.25
+_BATCH = 200
+
+
+class Traces:
+    """Finds and removes what rehearsals left. Called from the rehearsing thread."""
+
+    def __init__(self, database: Database, archive: Archive) -> None:
+        self._database = database
+        self._archive = archive
+
+    def remove(self, patient_id: str) -> list[str]:
+        """Remove everything of a patient of fiction; return what is still there when it could not all be removed.
+
+        Waits for what is under way just now: the index that follows the archive, a message that is being sent.
+
+        Raises
+        ------
+        ValueError : this is no patient of fiction.
+        """
+        if not PATIENT_ID.fullmatch(patient_id):
+            message = f"{patient_id!r} is no patient of a rehearsal"
+            raise ValueError(message)
+        give_up_at = time.monotonic() + _LONGEST_WAIT_SECONDS
+        while True:
+            self._remove_images(patient_id)
+            with self._database.session(write=True) as session:
+                _remove_rows(session, patient_id)
+            left = self._left(patient_id)
+            if not left or time.monotonic() > give_up_at:
+                return left
+            time.sleep(_LOOK_SECONDS)
+
+    def remove_left_behind(self) -> int:
+        """Remove what rehearsals left that were interrupted, and return of how many patients of fiction."""
+        with self._database.session() as session:
+            found = set(_left_behind(session))
+        for patient_id in found:
+            self.remove(patient_id)
+        return len(found)
+
+    def _remove_images(self, patient_id: str) -> None:
+        for each in self._images(patient_id):
+            try:
+                self._archive.delete(f"/patients/{each['ID']}")
+            except NotFound:
+                continue
+
+    def _images(self, patient_id: str) -> list[Json]:
+        found = self._archive.post_bytes("/tools/lookup", patient_id.encode())
+        return [each for each in found if each["Type"] == "Patient"]
+
+    def _left(self, patient_id: str) -> list[str]:
+        left = ["images"] if self._images(patient_id) else []
+        with self._database.session() as session:
+            return left + [name for name, count in _counts(session, patient_id) if count]
+
+
+def _remove_rows(session: Session, patient_id: str) -> None:
+    item_ids = _work_items(session, patient_id)
+    free = (WorkItemRecord.id.in_(item_ids), WorkItemRecord.state != WorkState.WORKING.value)
+    session.execute(delete(WorkItemRecord).where(*free))
+    if not session.scalar(select(func.count()).where(WorkItemRecord.id.in_(item_ids))):
+        # Whoever works a message wants to find it: it goes after its item.
+        messages = select(Hl7Message.id).where(Hl7Message.patient_ids == patient_id)
+        session.execute(delete(Hl7Frame).where(Hl7Frame.id.in_(messages)))
+    session.execute(delete(PerformedStepRecord).where(PerformedStepRecord.patient_id == patient_id))
+    session.execute(delete(StepRecord).where(StepRecord.patient_id == patient_id))
+
+
+def _work_items(session: Session, patient_id: str) -> list[int]:
+    """Return the items of all queues that carry something of the patient."""
+    messages = select(Hl7Message.work_item_id).where(Hl7Message.patient_ids == patient_id)
+    performed = select(PerformedStepRecord.sop_instance_uid).where(PerformedStepRecord.patient_id == patient_id)
+    studies = select(StudyRecord.orthanc_study_id).where(StudyRecord.patient_id == patient_id)
+    of_messages = WorkItemRecord.id.in_(messages) & _is_of_hl7()
+    # Reports of steps and notices of studies that are on their way to others have these in their keys.
+    named = [*session.scalars(performed), *session.scalars(studies)]
+    of_others = [WorkItemRecord.ordering_key.endswith(f" {name}", autoescape=True) for name in named]
+    return list(session.scalars(select(WorkItemRecord.id).where(or_(of_messages, *of_others))))
+
+
+def _is_of_hl7() -> ColumnElement[bool]:
+    return or_(WorkItemRecord.queue == INBOX, WorkItemRecord.queue.startswith(QUEUE_PREFIX, autoescape=True))
+
+
+def _counts(session: Session, patient_id: str) -> Iterator[tuple[str, int]]:
+    for name, model in (
+        ("worklist", StepRecord),
+        ("messages", Hl7Message),
+        ("performed steps", PerformedStepRecord),
+        ("index of studies", StudyRecord),
+    ):
+        column = model.patient_ids if model is Hl7Message else model.patient_id  # type: ignore[attr-defined]
+        yield name, session.scalar(select(func.count()).select_from(model).where(column == patient_id)) or 0
+
+
+def _left_behind(session: Session) -> Iterator[str]:
+    for column in (StepRecord.patient_id, Hl7Message.patient_ids, PerformedStepRecord.patient_id):
+        statement = select(column).where(column.startswith(PREFIX)).distinct().limit(_BATCH)
+        yield from filter(PATIENT_ID.fullmatch, session.scalars(statement))

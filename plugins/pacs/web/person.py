@@ -1,0 +1,21 @@
+"""Who does something on the pages, for the histories that keep it."""
+
+from __future__ import annotations
+
+from flask import request
+
+HEADER = "X-Pacs-User"
+NOBODY_KNOWN = "local"
+_LONGEST_NAME = 200
+
+
+def current_person() -> str:
+    """Return the name that NGINX's sign-in gives the request; "local" where nobody signs in."""
+    # A header's bytes come as Latin-1 (PEP 3333); names are UTF-8.
+    name = request.headers.get(HEADER, "").encode("latin-1", "replace").decode("utf-8", "replace")
+    return "".join(filter(str.isprintable, name)).strip()[:_LONGEST_NAME] or NOBODY_KNOWN
+
+
+def current_actor() -> str:
+    """Return who does it, as histories write it."""
+    return f"person:{current_person()}"
