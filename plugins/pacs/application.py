@@ -28,7 +28,7 @@ from pacs.web.application import create_app
 from pacs.web.server import serve
 from pacs.web.services import Services
 from pacs.work import QueueWorker, Supervisor, WorkCollector, WorkQueue
-from pacs.worklist import Worklist
+from pacs.worklist.worklist import Worklist
 
 STOP_DECODING_SECONDS = 1.0
 STOP_SECONDS = 3.5

@@ -28,9 +28,10 @@ from fixtures.running_pacs import RunningPacs, running
 from fixtures.stations import associated, find, register
 from fixtures.worklist_entries import database_of, entry, question
 from pacs.database import Database
-from pacs.worklist import StepStatus, Worklist
 from pacs.worklist.attributes import columns_of, identity_of, merged
 from pacs.worklist.models import StepRecord
+from pacs.worklist.statuses import StepStatus
+from pacs.worklist.worklist import Worklist
 
 FEW, MANY = 100, 100_000
 STEPS_OF_A_DAY = 20

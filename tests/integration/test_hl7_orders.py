@@ -12,7 +12,8 @@ from fixtures.hl7_orders import OBR, ORC, PID, ZDS, Desk, flat, message, order
 from pacs.database import Database
 from pacs.hl7.errors import Hl7Error
 from pacs.hl7.orders import OrdersSettings, UnusableMessage
-from pacs.worklist import ChangeKind, StepStatus
+from pacs.worklist.statuses import StepStatus
+from pacs.worklist.steps import ChangeKind
 
 # A date in the order of another country; numbers that no modality could use; an appointment that nothing names.
 REFUSED = {

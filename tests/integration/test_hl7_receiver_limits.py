@@ -17,7 +17,7 @@ from fixtures.hl7_servers import RunningBridge, listens, running_bridge
 from fixtures.memory import memory_peak
 from fixtures.mllp import START, Sender, framed, msa, order, sender
 from fixtures.ports import free_port
-from fixtures.process_pools import becomes_true, is_alive
+from fixtures.process_pools import becomes_true
 from pacs.database import Database
 from pacs.hl7.journal import Search
 from pacs.hl7.states import MessageState

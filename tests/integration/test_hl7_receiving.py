@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from fixtures.hl7_servers import RunningBridge, running_bridge
-from fixtures.mllp import END, START, Sender, framed, msa, order, sender
+from fixtures.mllp import END, START, framed, msa, order, sender
 from fixtures.process_pools import becomes_true
 from pacs.database import Database
 from pacs.errors import Conflict

@@ -26,7 +26,8 @@ from fixtures.performed_steps import (
 )
 from fixtures.worklist_entries import enter, entry
 from pacs.database import Database
-from pacs.worklist import StepStatus, Worklist
+from pacs.worklist.statuses import StepStatus
+from pacs.worklist.worklist import Worklist
 
 pytest_plugins = ("fixtures.postgresql", "fixtures.databases")
 SUCCESS = 0x0000

@@ -28,7 +28,9 @@ from fixtures.ports import free_port
 from fixtures.running_pacs import RunningPacs, running, start
 from fixtures.stations import register, store_all, wait_for_port
 from fixtures.worklist_entries import database_of, entry
-from pacs.worklist import StepSelector, StepStatus, Version, Worklist
+from pacs.worklist.statuses import StepStatus
+from pacs.worklist.steps import StepSelector, Version
+from pacs.worklist.worklist import Worklist
 
 SUCCESS = 0x0000
 RIS = "RIS1"

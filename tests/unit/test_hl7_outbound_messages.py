@@ -19,7 +19,7 @@ from pacs.hl7.outbound.events import Code, Event
 from pacs.hl7.outbound.kinds import EventKind
 from pacs.hl7.outbound.layout import VERSIONS, MessageType
 from pacs.hl7.outbound.settings import DestinationSettings, OutboundSettings
-from pacs.worklist import StepStatus
+from pacs.worklist.statuses import StepStatus
 
 AT = datetime(2026, 3, 10, 13, 17, tzinfo=UTC)
 SETTINGS = OutboundSettings.model_validate(

@@ -14,18 +14,10 @@ from sqlalchemy.orm import Session
 from fixtures.worklist_entries import enter, entry, question
 from pacs.database import Database
 from pacs.errors import InvalidInput, NotFound
-from pacs.worklist import (
-    ChangeKind,
-    NewStep,
-    PatientMismatch,
-    StepChange,
-    StepDetails,
-    StepSelector,
-    StepStatus,
-    Version,
-    Worklist,
-)
 from pacs.worklist.settings import StationSettings, WorklistSettings
+from pacs.worklist.statuses import StepStatus
+from pacs.worklist.steps import ChangeKind, NewStep, PatientMismatch, StepChange, StepDetails, StepSelector, Version
+from pacs.worklist.worklist import Worklist
 
 pytest_plugins = ("fixtures.postgresql", "fixtures.databases")
 

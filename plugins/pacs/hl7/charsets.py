@@ -9,8 +9,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydicom.charset import python_encoding
-
 from pacs.hl7.errors import UndecodableText, UnencodableText, UnknownCharset
 from pacs.hl7.header import Header
 
@@ -192,6 +190,9 @@ def specific_character_set(text: str, wanted: str = UNICODE) -> str:
     ----------
     wanted : a defined term of PS3.3 C.12.1.1.2 without code extensions, such as "ISO_IR 100".
     """
+    # Here, not above: the settings and the receiver know charsets too, and have no use for pydicom.
+    from pydicom.charset import python_encoding  # noqa: PLC0415
+
     try:
         text.encode(python_encoding[wanted])
     except (KeyError, UnicodeEncodeError):

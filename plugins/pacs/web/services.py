@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pacs.ports import Archive
     from pacs.web.settings import WebSettings
     from pacs.work import Supervisor, WorkQueue
-    from pacs.worklist import Worklist
+    from pacs.worklist.worklist import Worklist
 
 _EXTENSION = "pacs"
 

@@ -14,7 +14,7 @@ from pydicom.uid import generate_uid
 from pacs.web.formatting import dicom_date, dicom_time
 from pacs.web.language import N_
 from pacs.web.modalities import is_ae_title
-from pacs.worklist import NewStep, StepRow
+from pacs.worklist.steps import NewStep, StepRow
 
 PRIORITIES = ("STAT", "HIGH", "ROUTINE", "MEDIUM", "LOW")
 SEXES = ("F", "M", "O")

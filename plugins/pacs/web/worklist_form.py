@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from flask import url_for
 
 from pacs.web.formatting import dicom_date
-from pacs.worklist import StepStatus
+from pacs.worklist.statuses import StepStatus
 
 if TYPE_CHECKING:
     from werkzeug.datastructures import MultiDict

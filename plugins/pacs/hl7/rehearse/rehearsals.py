@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, tzinfo
+from datetime import timedelta, tzinfo
 
 from sqlalchemy import select
 
@@ -146,9 +146,7 @@ class Rehearsals:
         assert peer is not None  # noqa: S101 (start looked)
         for index, station in enumerate(job.stations):
             now = self._clock().astimezone(self._time_zone)
-            rehearsal = Rehearsal(
-                self._tools, station, peer, sheet.message_type, now=now, should_stop=stop.is_set
-            )
+            rehearsal = Rehearsal(self._tools, station, peer, sheet.message_type, now=now, should_stop=stop.is_set)
             for line in rehearsal.run():
                 sheet = _with_line(sheet, index, line)
                 self._write(job.rehearsal_id, sheet)

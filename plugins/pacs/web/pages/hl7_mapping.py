@@ -24,7 +24,7 @@ from pacs.hl7.states import Direction
 from pacs.web.message_view import fault_place, view
 from pacs.web.navigation import PageModule
 from pacs.web.services import Services
-from pacs.worklist import StepStatus
+from pacs.worklist.statuses import StepStatus
 
 LONGEST_TESTED = 400_000
 

@@ -25,7 +25,8 @@ from pacs.web.person import current_actor
 from pacs.web.services import Services
 from pacs.web.step_form import PRIORITIES, SEXES, StepForm
 from pacs.web.worklist_form import WorklistForm
-from pacs.worklist import StepDetails, StepRow, StepSelector, StepStatus
+from pacs.worklist.statuses import StepStatus
+from pacs.worklist.steps import StepDetails, StepRow, StepSelector
 
 MOST_STEPS = 500
 _LONGEST_REASON = 500
