@@ -17,7 +17,7 @@ from pacs.embedded import configuration
 from pacs.embedded.index_statistics import refresh_index_statistics
 from pacs.embedded.nginx import write_nginx_configuration
 from pacs.embedded.options import Options, StartError, free_loopback_port, require_free_port
-from pacs.embedded.services import Restarts, Service, give_threads_stacks, wait_until_answers
+from pacs.embedded.services import Restarts, Service, give_threads_stacks, wait_until_answers, wait_until_listens
 from pacs.errors import PacsError
 from pacs.settings import parse_settings
 
@@ -65,6 +65,7 @@ def _run(options: Options, stop: threading.Event) -> None:
             ("PACS_HTTP_PORT", options.http_port),
             ("PACS_DICOM_PORT", options.dicom_port),
             ("PACS_MPPS_PORT", options.mpps_port),
+            ("PACS_HL7_PORT", options.hl7_port),
         ):
             require_free_port(name, port, "0.0.0.0" if name == "PACS_DICOM_PORT" else "127.0.0.1")  # noqa: S104
         archive = _start(options, cleanup, stop)
@@ -83,11 +84,24 @@ def _run(options: Options, stop: threading.Event) -> None:
 
 @dataclass(frozen=True)
 class _Archive:
-    """What runs, and where Orthanc says that it does."""
+    """What runs, and where it says that it does.
+
+    Attributes
+    ----------
+    pages_url : through NGINX.
+    """
 
     orthanc: Service
     nginx: Service
     orthanc_url: str
+    pages_url: str
+    hl7_port: int
+
+    def wait_until_ready(self, stop: threading.Event) -> None:
+        """Wait until everything answers, or until asked to end. Raise StartError when a service ends instead."""
+        wait_until_answers(self.orthanc_url, stop, self.orthanc)
+        wait_until_answers(self.pages_url, stop, self.nginx, self.orthanc)
+        wait_until_listens(self.hl7_port, stop)
 
 
 def _watch(archive: _Archive, stop: threading.Event) -> None:
@@ -112,7 +126,7 @@ def _start_again(archive: _Archive, restarts: Restarts, stop: threading.Event) -
     _log.warning("Orthanc was ended by a signal (%s) and is started again ...", orthanc.killed_by)
     orthanc.start()
     try:
-        wait_until_answers(archive.orthanc_url, orthanc, stop)
+        archive.wait_until_ready(stop)
     except StartError:
         if orthanc.killed_by is None:
             raise
@@ -155,6 +169,8 @@ def _start(options: Options, cleanup: ExitStack, stop: threading.Event) -> _Arch
         Service("Orthanc", ["Orthanc", str(path)], logs / "orthanc.log", environment, _address_space_bytes()),
         Service("NGINX", nginx_command, logs / "nginx.log"),
         f"http://127.0.0.1:{orthanc_port}/system",
+        f"http://127.0.0.1:{options.http_port}/pacs/health",
+        options.hl7_port,
     )
     refresh_index_statistics(options.data_directory / "orthanc" / "index")
     give_threads_stacks(STACK_BYTES)
@@ -162,8 +178,7 @@ def _start(options: Options, cleanup: ExitStack, stop: threading.Event) -> _Arch
     cleanup.callback(archive.orthanc.stop, ORTHANC_TIMEOUT_SECONDS)
     archive.nginx.start()
     cleanup.callback(archive.nginx.stop, NGINX_TIMEOUT_SECONDS)
-    wait_until_answers(archive.orthanc_url, archive.orthanc, stop)
-    wait_until_answers(f"http://127.0.0.1:{options.http_port}/pacs/health", archive.nginx, stop)
+    archive.wait_until_ready(stop)
     return archive
 
 
@@ -214,6 +229,7 @@ READY
   Orthanc Explorer {address}/app/explorer.html
   DICOMweb         {address}/dicom-web/
   DICOM            {options.aet} at port {options.dicom_port}
+  HL7 (MLLP)       at port {options.hl7_port}
   MPPS             at port {options.mpps_port}
   Data and logs    {options.data_directory_outside}
 Ctrl-C ends it; the data stay."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -104,12 +105,13 @@ def give_threads_stacks(size_bytes: int) -> None:
     )
 
 
-def wait_until_answers(url: str, service: Service, stop: threading.Event, timeout_seconds: float = 60.0) -> None:
-    """Wait until `url` answers with success. Raise StartError when the service ends or the time does."""
+def wait_until_answers(url: str, stop: threading.Event, *services: Service, timeout_seconds: float = 60.0) -> None:
+    """Wait until `url` answers with success. Raise StartError when one of `services` behind it ends, or the time."""
     deadline = time.monotonic() + timeout_seconds
     while not stop.is_set():
-        if service.ended:
-            raise StartError(f"{service.name} ended while starting. Its last words:\n{service.last_words()}")
+        for service in services:
+            if service.ended:
+                raise StartError(f"{service.name} ended while starting. Its last words:\n{service.last_words()}")
         try:
             with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - always our own http://127.0.0.1
                 return
@@ -120,3 +122,15 @@ def wait_until_answers(url: str, service: Service, stop: threading.Event, timeou
                     f"Its last words:\n{service.last_words()}"
                 ) from error
         stop.wait(0.05)
+
+
+def wait_until_listens(port: int, stop: threading.Event, timeout_seconds: float = 10.0) -> None:
+    """Wait until somebody takes connections at 127.0.0.1, but not longer than this: the log tells why nobody does."""
+    deadline = time.monotonic() + timeout_seconds
+    while not stop.is_set() and time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            stop.wait(0.05)
+        else:
+            return
