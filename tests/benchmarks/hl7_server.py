@@ -10,18 +10,24 @@ from __future__ import annotations
 import argparse
 import asyncio
 import multiprocessing
+import selectors
+import socket
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from fixtures.hl7_servers import serve
+from sqlalchemy import text
+
+from fixtures.hl7_servers import listens, serve
 from fixtures.mllp import END, framed, order
 from fixtures.ports import free_port
 from fixtures.postgresql import postgresql_cluster
+from pacs.database import Database
 
 SPAWN = multiprocessing.get_context("spawn")
 MANY = 50
@@ -35,12 +41,14 @@ class Contender:
     ----------
     reconnects : it answers one message a connection.
     share : of the usual number of messages, for one that is slow.
+    settle : waits until it has nothing more to do.
     """
 
     name: str
     port: int
     reconnects: bool = False
     share: float = 1.0
+    settle: Callable[[], None] = lambda: None
     rates: dict[int, list[float]] = field(default_factory=dict)
     p99_milliseconds: dict[int, list[float]] = field(default_factory=dict)
 
@@ -65,41 +73,74 @@ def main() -> None:
 
 def _measure(contender: Contender, connections: int, count: int, run: int) -> None:
     count = count if connections > 1 else count // 4
-    began = time.perf_counter()
-    latencies = asyncio.run(_load(contender, connections, max(count // connections, 2), run))
-    seconds = time.perf_counter() - began
+    latencies, seconds = _load(contender, connections, max(count // connections, 2), run)
     contender.rates.setdefault(connections, []).append(len(latencies) / seconds)
     p99 = statistics.quantiles(latencies, n=100)[98] * 1000
     contender.p99_milliseconds.setdefault(connections, []).append(p99)
-    # What is behind the acknowledgments settles before the next is measured.
-    time.sleep(1)
+    # What is behind the acknowledgments is done before the next is measured.
+    contender.settle()
 
 
-async def _load(contender: Contender, connections: int, each: int, run: int) -> list[float]:
-    latencies: list[float] = []
-    prefix = f"{time.time_ns():x}"
-    frames = [
-        [framed(order(f"{prefix}{run}-{number}-{n}", patient_id=f"P{prefix}{number}-{n % 50}")) for n in range(each)]
-        for number in range(connections)
-    ]
-    await asyncio.gather(*(_send_all(contender, messages, latencies) for messages in frames))
-    return latencies
+def _load(contender: Contender, connections: int, each: int, run: int) -> tuple[list[float], float]:
+    """Send `each` messages over every connection, the next one after the answer; return latencies and the time (s).
 
-
-async def _send_all(contender: Contender, messages: list[bytes], latencies: list[float]) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", contender.port)
-    for number, message in enumerate(messages):
+    Bare sockets in one thread: a generator that computes would slow the servers down, the fastest one most.
+    """
+    prefix = f"{time.time_ns():x}{run}"
+    senders = [_Sender(contender, _frames(f"{prefix}-{number}", each)) for number in range(connections)]
+    with selectors.DefaultSelector() as selector:
         began = time.perf_counter()
-        if contender.reconnects and number:
-            reader, writer = await asyncio.open_connection("127.0.0.1", contender.port)
-        writer.write(message)
-        answer = await reader.readuntil(END)
-        latencies.append(time.perf_counter() - began)
-        if b"MSA|AA" not in answer:
-            raise RuntimeError(f"{contender.name} answered {answer!r}")
-        if contender.reconnects:
-            writer.close()
-    writer.close()
+        for sender in senders:
+            sender.begin(selector)
+        while selector.get_map():
+            for key, _ in selector.select():
+                key.data.hear(selector)
+        seconds = time.perf_counter() - began
+    return [latency for sender in senders for latency in sender.latencies], seconds
+
+
+def _frames(prefix: str, count: int) -> list[bytes]:
+    return [framed(order(f"{prefix}-{n}", patient_id=f"P{prefix}-{n % 50}")) for n in range(count)]
+
+
+class _Sender:
+    """One connection, or one after the other for a server that answers one message a connection."""
+
+    def __init__(self, contender: Contender, frames: list[bytes]) -> None:
+        self.latencies: list[float] = []
+        self._contender = contender
+        self._frames = iter(frames)
+        self._socket: socket.socket | None = None
+        self._heard = b""
+        self._sent_at = 0.0
+
+    def begin(self, selector: selectors.BaseSelector) -> None:
+        """Send the next message, if there is one."""
+        message = next(self._frames, None)
+        if self._socket is not None and (message is None or self._contender.reconnects):
+            selector.unregister(self._socket)
+            self._socket.close()
+            self._socket = None
+        if message is None:
+            return
+        self._sent_at = time.perf_counter()
+        if self._socket is None:
+            self._socket = socket.create_connection(("127.0.0.1", self._contender.port))
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            selector.register(self._socket, selectors.EVENT_READ, self)
+        self._heard = b""
+        self._socket.sendall(message)
+
+    def hear(self, selector: selectors.BaseSelector) -> None:
+        """Read; on with the next message once the answer is whole."""
+        assert self._socket is not None
+        data = self._socket.recv(65536)
+        self._heard += data
+        if not data or (self._heard.endswith(END) and b"MSA|AA" not in self._heard):
+            raise RuntimeError(f"{self._contender.name} answered {self._heard!r}")
+        if self._heard.endswith(END):
+            self.latencies.append(time.perf_counter() - self._sent_at)
+            self.begin(selector)
 
 
 def _print_table(contenders: list[Contender]) -> None:
@@ -133,20 +174,10 @@ def _process(name: str, target: Callable[..., None], *arguments: object, **optio
 
 def _wait_for(port: int) -> None:
     give_up_at = time.monotonic() + 60
-    while True:
-        try:
-            asyncio.run(_connect(port))
-        except OSError:
-            if time.monotonic() > give_up_at:
-                raise
-            time.sleep(0.1)
-        else:
-            return
-
-
-async def _connect(port: int) -> None:
-    _, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.close()
+    while not listens(port):
+        if time.monotonic() > give_up_at:
+            raise RuntimeError("A server did not start.")
+        time.sleep(0.1)
 
 
 @contextmanager
@@ -154,15 +185,35 @@ def _ours_on_sqlite(name: str) -> Iterator[Contender]:
     with (
         # Not in memory: a commit must reach a disk.
         tempfile.TemporaryDirectory(dir="/checkout") as folder,
-        _process(name, serve, f"sqlite:///{Path(folder) / 'pacs.db'}") as contender,
+        _process(name, serve, url := f"sqlite:///{Path(folder) / 'pacs.db'}") as contender,
+        Database(url) as database,
     ):
+        contender.settle = partial(_wait_until_worked, database)
         yield contender
 
 
 @contextmanager
 def _ours_on_postgresql(name: str) -> Iterator[Contender]:
-    with postgresql_cluster(fsync=True) as cluster, _process(name, serve, cluster.create_database()) as contender:
+    with (
+        postgresql_cluster(fsync=True) as cluster,
+        _process(name, serve, url := cluster.create_database()) as contender,
+        Database(url) as database,
+    ):
+        contender.settle = partial(_wait_until_worked, database)
         yield contender
+
+
+def _wait_until_worked(database: Database) -> None:
+    while not _is_worked(database):
+        time.sleep(0.2)
+
+
+def _is_worked(database: Database) -> bool:
+    with database.transaction(write=False) as connection:
+        pending = connection.execute(text("SELECT count(*) FROM work_items WHERE state <> 'done'")).scalar()
+        frames = connection.execute(text("SELECT max(id) FROM hl7_frames")).scalar()
+        entries = connection.execute(text("SELECT max(id) FROM hl7_messages")).scalar()
+    return not pending and frames == entries
 
 
 def _python_hl7(port: int) -> None:

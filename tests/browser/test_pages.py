@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from fixtures.browsers import chromium
 from fixtures.fictitious_studies import as_file, dicom_image
+from fixtures.page_checks import LOW_CONTRAST, NAMELESS, TOO_SMALL
 from fixtures.running_pacs import RunningPacs
 
 DESK = {"width": 1440, "height": 900}
@@ -255,62 +256,3 @@ def test_pages_work_without_javascript(browser: Browser, pacs: RunningPacs, stor
         page.locator(".preferences summary").click()
         page.get_by_role("button", name="Oscura").click()
         assert page.locator("html").get_attribute("data-theme") == "dark"
-
-
-# What a finger would miss.
-TOO_SMALL = """() => [...document.querySelectorAll("main button, main .button, nav a")]
-  .filter((one) => one.offsetParent !== null && one.getBoundingClientRect().height < 34)
-  .map((one) => one.outerHTML.slice(0, 80))"""
-
-# Texts whose colour stands out too little from what is painted behind them.
-LOW_CONTRAST = """() => {
-  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-  const parse = (color) => {
-    canvas.clearRect(0, 0, 1, 1);
-    canvas.fillStyle = color;
-    canvas.fillRect(0, 0, 1, 1);
-    const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
-    return { r, g, b, a: a / 255 };
-  };
-  const over = (top, below) => ({
-    r: top.r * top.a + below.r * (1 - top.a),
-    g: top.g * top.a + below.g * (1 - top.a),
-    b: top.b * top.a + below.b * (1 - top.a),
-    a: 1,
-  });
-  const behind = (element) => {
-    const layers = [];
-    for (let one = element; one; one = one.parentElement) {
-      layers.push(parse(getComputedStyle(one).backgroundColor));
-      if (layers.at(-1).a === 1) break;
-    }
-    return layers.reverse().reduce((below, top) => over(top, below), { r: 255, g: 255, b: 255, a: 1 });
-  };
-  const light = ({ r, g, b }) => {
-    const [x, y, z] = [r, g, b].map((v) => ((v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
-  };
-  const faults = [];
-  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  for (let node = texts.nextNode(); node; node = texts.nextNode()) {
-    const element = node.parentElement;
-    const unseen = element.offsetParent === null || element.closest(".visually-hidden, .skip, :disabled");
-    if (!node.textContent.trim() || unseen) continue;
-    const background = behind(element);
-    const [a, b] = [light(over(parse(getComputedStyle(element).color), background)), light(background)];
-    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    if (ratio < 4.5) faults.push(`${node.textContent.trim().slice(0, 30)}: ${ratio.toFixed(2)}`);
-  }
-  return faults;
-}"""
-
-# Controls that a screen reader could only call "button".
-NAMELESS = """() => {
-  const named = (one) =>
-    one.getAttribute("aria-label") || one.textContent.trim() || one.title || one.labels?.length ||
-    one.getAttribute("aria-labelledby") || one.querySelector("img[alt]:not([alt=''])");
-  const kinds = "a[href], button, input:not([type=hidden]), select, summary, progress";
-  const controls = [...document.querySelectorAll(kinds)];
-  const pictures = [...document.querySelectorAll("img:not([alt])")];
-  return [...controls.filter((one) => !named(one)), ...pictures].map((one) => one.outerHTML.slice(0, 100));
-}"""

@@ -17,7 +17,7 @@ from fixtures.hl7_servers import RunningBridge, listens, running_bridge
 from fixtures.memory import memory_peak
 from fixtures.mllp import START, Sender, framed, msa, order, sender
 from fixtures.ports import free_port
-from fixtures.process_pools import becomes_true
+from fixtures.process_pools import becomes_true, is_alive
 from pacs.database import Database
 from pacs.hl7.journal import Search
 from pacs.hl7.states import MessageState
@@ -186,7 +186,9 @@ def test_receiver_that_died_is_started_again_and_ends_with_us(database: Database
         with sender(running.port) as his:
             his.send(order())
         assert becomes_true(lambda: running.figure("pacs_hl7_messages_total", peer="", code="AA") == 1)
-        os.kill(receiver_pid(), signal.SIGKILL)
+        pid = receiver_pid()
+        os.kill(pid, signal.SIGKILL)
+        assert becomes_true(lambda: not is_alive(pid))
         assert becomes_true(lambda: listens(running.port), 10)
         with sender(running.port) as his:
             his.send(order())

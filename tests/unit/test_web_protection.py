@@ -155,8 +155,8 @@ def test_navigation_takes_the_pages_of_other_capabilities(tmp_path: Path) -> Non
     """A capability's module brings its routes and its entry, which stands where its order says."""
     orders = Blueprint("orders", __name__)
     orders.add_url_rule("/orders", "index", lambda: render_template("upload.html"))
-    module = PageModule(orders, (NavigationEntry("Orders", "orders.index", 15, "studies"),))
+    module = PageModule(orders, (NavigationEntry("Orders", "orders.index", 16, "studies"),))
     with pages(tmp_path, modules=(*STANDARD_PAGES, module)) as made:
         page = made.client().get("/orders").get_data(as_text=True)
-    assert re.findall(r'<a href="/pacs/(\w+)"[^>]*><svg', page)[:3] == ["studies", "orders", "upload"]
+    assert re.findall(r'<a href="/pacs/(\w+)"[^>]*><svg', page)[:4] == ["studies", "worklist", "orders", "upload"]
     assert 'href="/pacs/orders" aria-current="page"' in page

@@ -60,8 +60,8 @@ class Hl7Bridge:
             self.inbox.queue, self.processor, threads=settings.processing_threads, keep_days=_KEEP_DONE_DAYS
         ).add_to(supervisor)
 
-    def _on_arrival(self, count: int) -> None:
-        self._pace.note(count)
+    def _on_arrival(self, _messages: int, pressed: int) -> None:
+        self._pace.note(pressed)
         self.inbox.arrived.ring()
 
     def _purge(self, stop: threading.Event) -> None:

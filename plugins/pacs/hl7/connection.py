@@ -16,6 +16,8 @@ from pacs.hl7.settings import PeerSettings
 # After the last answer the rest of what the sender says is read and thrown away: closed at once, it would lose it.
 _DRAIN_SECONDS = 2.0
 _END = b"\x1c\r"
+# A sender that says the next thing so soon after an answer has been waiting for it.
+_PRESSED_SECONDS = 0.003
 _LATE = Fault(SEGMENT_SEQUENCE_ERROR, "", "The message did not end in time.", rejects=True)
 _ENDED = Fault(SEGMENT_SEQUENCE_ERROR, "", "The connection ended before the message did.", rejects=True)
 CROWDED = Fault(APPLICATION_INTERNAL_ERROR, "", "There are too many connections. Connect again later.", rejects=True)
@@ -46,6 +48,7 @@ class Connection(asyncio.Protocol):
     useful_at : when (`time.monotonic`) it last completed a message, or began.
     messages : how many it has completed.
     unanswered : how many of these wait for their answer.
+    is_pressed : its newest message came at once after the answer before, or even before it: the sender waits for us.
     """
 
     def __init__(self, receiver: Receiver) -> None:
@@ -59,6 +62,8 @@ class Connection(asyncio.Protocol):
         self.useful_at = self.heard_at = time.monotonic()
         self.messages = 0
         self.unanswered = 0
+        self.is_pressed = False
+        self._answered_at = 0.0
 
     # -- asyncio's callbacks ---------------------------------------------------------------------------------------
 
@@ -114,6 +119,7 @@ class Connection(asyncio.Protocol):
     def answer(self, ack: bytes | None) -> None:
         """Send the answer to the oldest unanswered message; None: it does not want one."""
         self.unanswered -= 1
+        self._answered_at = time.monotonic()
         transport = self._transport
         if transport is None or transport.is_closing():
             return
@@ -157,6 +163,7 @@ class Connection(asyncio.Protocol):
 
     def _take(self, found: Sequence[Frame]) -> None:
         for each in found:
+            self.is_pressed = self.unanswered > 0 or self.heard_at - self._answered_at < _PRESSED_SECONDS
             self.unanswered += 1
             self.messages += 1
             self.useful_at = self.heard_at

@@ -92,7 +92,7 @@ def component_name(segment: str, field: int, component: int) -> str:
 def _fields(segment: str) -> dict[int, tuple[str, tuple[str, ...]]]:
     """Return name and components' names by number of the field."""
     # Imported when a person first looks at a message: it takes a fifth of a second.
-    from hl7apy.v2_5_1.segments import SEGMENTS  # type: ignore[import-untyped]  # noqa: PLC0415
+    from hl7apy.v2_5_1.segments import SEGMENTS  # noqa: PLC0415
 
     definition: Any = SEGMENTS.get(segment)
     if definition is None:

@@ -1,20 +1,19 @@
-"""The pace of the work behind the acknowledgments: it steps back while senders have much to say.
+"""The pace of the work behind the acknowledgments: it steps back while senders wait for nothing but us.
 
-A hospital sends some messages a second and never notices. When thousands come at once, their senders wait for answers,
-for which the work would take the processor and, on SQLite, the turn to write: it goes on in short slices then, and
-catches up afterwards.
+A hospital sends some messages a second and never notices. Where senders say the next thing as soon as they have their
+answer, as when a HIS was away for a day, the work would take the processor and, on SQLite, the turn to write from the
+answers: it goes on in short slices then, and catches up afterwards.
 """
 
 from __future__ import annotations
 
 import time
 
-# A sender that waits for each answer hardly reaches this alone; many at once do.
-_BUSY_PER_SECOND = 400.0
+_BUSY_PER_SECOND = 100.0
 _WINDOW_SECONDS = 0.1
 _STEP_SECONDS = 0.01
-_MOST_WAIT_SECONDS = 0.2
-_SLICE_SECONDS = 0.02
+_MOST_WAIT_SECONDS = 0.25
+_SLICE_SECONDS = 0.01
 
 
 class Pace:
@@ -27,7 +26,7 @@ class Pace:
         self._slice_until = 0.0
 
     def note(self, count: int) -> None:
-        """Count messages that came in just now. Called from one thread."""
+        """Count messages that came in just now, from senders that wait for us. Called from one thread."""
         now = time.monotonic()
         if now - self._window_began > _WINDOW_SECONDS:
             self._window_began, self._count = now, 0
@@ -36,7 +35,7 @@ class Pace:
             self._busy_until = now + _WINDOW_SECONDS
 
     def step_back(self) -> None:
-        """Wait while many messages come in, not for long, and then let everyone who asks work for a slice of time."""
+        """Wait while senders wait, not for long, and then let everyone who asks work for a slice of time."""
         give_up_at = time.monotonic() + _MOST_WAIT_SECONDS
         while (now := time.monotonic()) < self._busy_until and now > self._slice_until:
             if now > give_up_at:

@@ -10,6 +10,7 @@ thousands of connections and messages of 64 MB then weigh on Orthanc, whose memo
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -41,6 +42,9 @@ def main() -> int:
     stop = threading.Event()
     threading.Thread(target=_await_end, args=(stop,), daemon=True).start()
     settings = Hl7Settings.model_validate(setup["settings"])
+    # What was imported stays; messages hold nothing in circles: looking for circles costs the senders' time.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
     try:
         with Database(setup["database"]) as database:
             MllpServer(settings, Peers(settings), FrameStore(database), Tally(), tell).run(stop)

@@ -43,7 +43,8 @@ class Receiving:
     ----------
     database_url : where it writes frames, password and all: it is told by a pipe, not on the command line.
     python : the interpreter for it; sys.executable is Orthanc.
-    on_arrival : called with the number of frames that were stored, in the thread that runs this.
+    on_arrival : called in the thread that runs this with the number of messages that were stored, and of those
+        among them whose senders are held up by us alone.
 
     Attributes
     ----------
@@ -51,7 +52,7 @@ class Receiving:
     """
 
     def __init__(
-        self, database_url: str, settings: Hl7Settings, python: Path, on_arrival: Callable[[int], None]
+        self, database_url: str, settings: Hl7Settings, python: Path, on_arrival: Callable[[int, int], None]
     ) -> None:
         self._setup = {
             "database": database_url,
@@ -122,7 +123,7 @@ class Receiving:
             return
         match what:
             case "arrived":
-                self._on_arrival(value)
+                self._on_arrival(value["messages"], value["pressed"])
             case "tally":
                 self.collector.update(value)
             case "logged":

@@ -6,9 +6,10 @@ import hashlib
 import itertools
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from pacs.hl7.acknowledgments import AckCode, acknowledge
 from pacs.hl7.charsets import decode
@@ -44,15 +45,11 @@ class Judgement:
 
 
 class Reception:
-    """Judges messages. Called from one thread; looks at the message alone, never at the database.
+    """Judges messages. Called from one thread; looks at the message alone, never at the database."""
 
-    Parameters
-    ----------
-    clock : tells the present for MSH-7 of the answers, with the time zone that it is to be told in.
-    """
-
-    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now().astimezone()) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
+        self._second = 0
+        self._now = datetime.fromtimestamp(0, UTC)
         # MSH-10 of our answers: never the same twice, whatever process gives them.
         self._prefix = secrets.token_hex(5).upper()
         self._numbers = itertools.count(1)
@@ -84,17 +81,17 @@ class Reception:
         """Return the answer to what could not be stored: never that it was taken."""
         raw = judgement.arrival.raw
         header = _header(raw)
-        return acknowledge(header, raw, AckCode.AE, (_AWAY,), now=self._clock(), control_id=self._control_id())
+        return acknowledge(header, raw, AckCode.AE, (_AWAY,), now=self._moment(), control_id=self._control_id())
 
     def _judged(
         self, raw: bytes, address: str, header: Header | None, peer: Peer | None, faults: Sequence[Fault]
     ) -> Judgement:
-        code = AckCode.of(faults)
+        code = AckCode.of(faults) if faults else AckCode.AA
         sent = code
         if peer is not None and peer.settings.acknowledge == "enhanced":
             sent = _ENHANCED[code]
         control_id = self._control_id()
-        ack = acknowledge(header, raw, sent, faults, now=self._clock(), control_id=control_id)
+        ack = acknowledge(header, raw, sent, faults, now=self._moment(), control_id=control_id)
         name = peer.name if peer else UNKNOWN
         arrival = Arrival(
             peer=name,
@@ -107,6 +104,13 @@ class Reception:
             ack=ack,
         )
         return Judgement(arrival, sent is code or _is_wanted(header, sent))
+
+    def _moment(self) -> datetime:
+        """Return the present second in the server's zone, made once a second."""
+        second = int(time.time())
+        if second != self._second:
+            self._second, self._now = second, datetime.fromtimestamp(second, UTC).astimezone()
+        return self._now
 
     def _control_id(self) -> str:
         return f"{self._prefix}{next(self._numbers)}"

@@ -60,7 +60,8 @@ class MllpServer:
 
     Parameters
     ----------
-    tell : called with ("arrived", number of frames stored) soon after they are, and with ("tally", figures).
+    tell : called with ("arrived", how many messages are stored, and how many had senders who wait for nothing but us)
+        soon after they are, and with ("tally", figures).
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class MllpServer:
         self._store = store
         self._tally = tally
         self._tell = tell
-        self._untold = 0
+        self._untold = self._pressed = 0
         self._reception = Reception()
         self._connections: set[Connection] = set()
         self._waiting: deque[_Waiting] = deque()
@@ -137,6 +138,7 @@ class MllpServer:
 
     def take(self, connection: Connection, raw: bytes, fault: Fault | None) -> None:
         """Note a message; it is worked with all that is there when this round of reading is over."""
+        self._pressed += connection.is_pressed
         self._waiting.append(_Waiting(connection, raw, fault, time.perf_counter()))
         self._schedule()
 
@@ -219,8 +221,8 @@ class MllpServer:
         self._untold += len(group)
 
     def _tell_arrived(self) -> None:
-        self._tell("arrived", self._untold)
-        self._untold = 0
+        self._tell("arrived", {"messages": self._untold, "pressed": self._pressed})
+        self._untold = self._pressed = 0
 
     def _look(self) -> None:
         """Do what time alone brings about: lone ends, late messages, silence, too much that is unfinished."""

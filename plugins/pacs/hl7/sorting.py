@@ -25,7 +25,7 @@ from pacs.work import NewItem
 
 _log = logging.getLogger(__name__)
 
-_AT_ONCE = 50
+_AT_ONCE = 25
 _HELD_BACK_AT_ONCE = 5_000
 _POLL_SECONDS = 0.5
 _GATHER_SECONDS = 0.03

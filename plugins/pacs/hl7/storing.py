@@ -112,7 +112,7 @@ class FrameStore:
         write = _write_to_sqlite if self._database.is_sqlite else _write_to_postgresql
         with faults_named(self._database.name):
             try:
-                return write(self._driver_connection(), [_row(self._clock(), each) for each in arrivals])
+                return write(self._driver_connection(), self._clock(), arrivals)
             except self._faults as error:
                 self.close()
                 raise exc.OperationalError("INSERT INTO hl7_frames", None, error, hide_parameters=True) from error
@@ -156,9 +156,8 @@ def _without_repeats_among(arrivals: Sequence[Arrival]) -> list[Arrival]:
     return fresh
 
 
-def _row(now: datetime, arrival: Arrival) -> tuple[Any, ...]:
+def _values(arrival: Arrival) -> tuple[Any, ...]:
     return (
-        now,
         arrival.peer,
         arrival.remote_address,
         arrival.outcome,
@@ -170,14 +169,15 @@ def _row(now: datetime, arrival: Arrival) -> tuple[Any, ...]:
     )
 
 
-def _write_to_sqlite(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> int:
-    # A moment as SQLAlchemy stores it there.
-    texts = [(f"{row[0]:%Y-%m-%d %H:%M:%S.%f}", *row[1:]) for row in rows]
-    if len(texts) == 1:
+def _write_to_sqlite(connection: sqlite3.Connection, now: datetime, arrivals: Sequence[Arrival]) -> int:
+    # As SQLAlchemy stores a moment there.
+    moment = f"{now:%Y-%m-%d %H:%M:%S.%f}"
+    rows = [(moment, *_values(arrival)) for arrival in arrivals]
+    if len(rows) == 1:
         # A statement alone is a transaction.
-        return _in_turn(lambda: connection.execute(_INSERT_SQLITE, texts[0])).rowcount
+        return _in_turn(lambda: connection.execute(_INSERT_SQLITE, rows[0])).rowcount
     _in_turn(lambda: connection.execute("BEGIN IMMEDIATE"))
-    count = connection.executemany(_INSERT_SQLITE, texts).rowcount
+    count = connection.executemany(_INSERT_SQLITE, rows).rowcount
     connection.execute("COMMIT")
     return count
 
@@ -198,6 +198,7 @@ def _in_turn(begin: Callable[[], sqlite3.Cursor]) -> sqlite3.Cursor:
         time.sleep(_LOOK_AGAIN_SECONDS)
 
 
-def _write_to_postgresql(connection: psycopg.Connection[Any], rows: Sequence[tuple[Any, ...]]) -> int:
+def _write_to_postgresql(connection: psycopg.Connection[Any], now: datetime, arrivals: Sequence[Arrival]) -> int:
     # One statement is one transaction: no round trips to begin and to commit it.
+    rows = [(now, *_values(arrival)) for arrival in arrivals]
     return connection.execute(_INSERT_POSTGRESQL, [list(column) for column in zip(*rows, strict=True)]).rowcount

@@ -98,6 +98,11 @@ class MessageView:
     fault: str = ""
     is_cut: bool = False
 
+    @property
+    def has_faulty_field(self) -> bool:
+        """Whether one of the fields is marked."""
+        return any(field.is_faulty for segment in self.segments for field in segment.fields)
+
 
 def read_text(raw: bytes, peer: PeerSettings) -> tuple[str, str]:
     """Return a message's text and Python's name of its character set. Raises Hl7Error."""
@@ -197,9 +202,7 @@ def _cells(segment: Segment, faulty: Path | None) -> Iterator[tuple[str, FieldVi
 def _field(segment: Segment, number: int, *, is_faulty: bool) -> FieldView:
     path = Path(segment.name, number, occurrence=segment.number)
     parts = tuple(_parts(segment, number))
-    return FieldView(
-        number, str(path), field_name(segment.name, number), _short(segment.raw(number)), parts, is_faulty
-    )
+    return FieldView(number, str(path), field_name(segment.name, number), _short(segment.raw(number)), parts, is_faulty)
 
 
 def _parts(segment: Segment, number: int) -> Iterator[Part]:

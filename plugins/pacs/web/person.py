@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import request
 
-HEADER = "X-Pacs-User"
+HEADER = "Remote-User"
 NOBODY_KNOWN = "local"
 _LONGEST_NAME = 200
 

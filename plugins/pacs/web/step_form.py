@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -163,14 +163,11 @@ class StepForm:
         """Return a data set of the fields in `given`; an empty one deletes the attribute."""
         entry, item = Dataset(), Dataset()
         entry.SpecificCharacterSet = UTF_8
-        for dataset, keywords in ((entry, _OF_ENTRY), (item, _OF_STEP)):
-            for name, keyword in keywords.items():
-                if name in given:
-                    setattr(dataset, keyword, _values(given[name]) if name == "station" else given[name])
-        for dataset, keywords in ((entry, _NAMES), (item, _NAMES_OF_STEP)):
-            for name, keyword in keywords.items():
-                if name in given:
-                    setattr(dataset, keyword, _dicom_name(given[name]))
+        _put(entry, _OF_ENTRY, given, str)
+        _put(entry, _NAMES, given, _dicom_name)
+        _put(item, _OF_STEP, given, str)
+        _put(item, {"station": "ScheduledStationAETitle"}, given, lambda entered: entered.split(", "))
+        _put(item, _NAMES_OF_STEP, given, _dicom_name)
         if "family" in given:
             entry.PatientName = _with_parts(was, given["family"], given["given"])
         if "birth_date" in given:
@@ -182,6 +179,14 @@ class StepForm:
             item.ScheduledProcedureStepStartTime = given["time"].replace(":", "").ljust(6, "0")
         entry.ScheduledProcedureStepSequence = [item]
         return entry
+
+
+def _put(
+    dataset: Dataset, keywords: Mapping[str, str], given: Mapping[str, str], value: Callable[[str], str | list[str]]
+) -> None:
+    for name, keyword in keywords.items():
+        if name in given:
+            setattr(dataset, keyword, value(given[name]))
 
 
 def _name_entry(dataset: Dataset, step: StepRow) -> None:
@@ -218,11 +223,6 @@ def _dicom_name(entered: str) -> str:
 def _text(dataset: Dataset, keyword: str) -> str:
     value = dataset.get(keyword)
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value or "")
-
-
-def _values(entered: str) -> list[str] | str:
-    several = entered.split(", ")
-    return several if len(several) > 1 else entered
 
 
 def _lines(text: str) -> str:

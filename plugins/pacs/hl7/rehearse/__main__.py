@@ -53,7 +53,7 @@ def _rehearse(client: httpx.Client, options: argparse.Namespace) -> Mapping[str,
     form["sender"] = options.sender
     answer = _json(client.post("/pacs/hl7/rehearsal", data=form))
     while True:
-        record = _json(client.get(f"/pacs/hl7/rehearsal/{answer['id']}"))
+        record: Mapping[str, Any] = _json(client.get(f"/pacs/hl7/rehearsal/{answer['id']}"))
         if record["ended_at"] or record["is_interrupted"]:
             return record
         time.sleep(_LOOK_SECONDS)
@@ -74,7 +74,7 @@ def _client(options: argparse.Namespace) -> httpx.Client:
     if options.url:
         return httpx.Client(base_url=options.url, headers=headers, timeout=_TIMEOUT_SECONDS)
     transport = httpx.HTTPTransport(uds=str(options.socket))
-    headers["X-Pacs-User"] = os.environ.get("SUDO_USER") or os.environ.get("USER") or "local"
+    headers["Remote-User"] = os.environ.get("SUDO_USER") or os.environ.get("USER") or "local"
     return httpx.Client(transport=transport, base_url="http://localhost", headers=headers, timeout=_TIMEOUT_SECONDS)
 
 

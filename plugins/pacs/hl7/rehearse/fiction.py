@@ -80,21 +80,23 @@ class Fiction:
         accession = self.accession_number
         numbers = f"P{self.number}^{self.application or 'HIS'}|F{self.number}^PACS"
         procedure = f"REH^{PROCEDURE}^L"
+        header = f"MSH|^~\\&|{self.application}|{self.facility}|PACS||{now}||{message_type}|{self.control_id}|T"
+        request = f"OBR|1|{numbers}|{procedure}|R|{when}||||||||||||{accession}|{accession}|{accession}"
         segments = [
-            f"MSH|^~\\&|{self.application}|{self.facility}|PACS||{now}||{message_type}|{self.control_id}|T"
-            f"|{'2.5.1' if is_omi else '2.3.1'}|||AL|NE||{self.charset}",
+            f"{header}|{'2.5.1' if is_omi else '2.3.1'}|||AL|NE||{self.charset}",
             f"PID|1||{self.patient_id}^^^{self.authority}^PI||{FAMILY}^{GIVEN}||{BIRTH_DATE}|{SEX}",
             "PV1|1|O",
             f"ORC|NW|{numbers}||SC||1^^^{when}^^R||{now}",
             *([f"TQ1|1||||||{when}||R"] if is_omi else []),
-            f"OBR|1|{numbers}|{procedure}|R|{when}||||||||||||{accession}|{accession}|{accession}||||{self.modality}"
-            f"|||1^^^{when}^^R",
-            f"IPC|{accession}|{accession}|{self.study_instance_uid}|{accession}|{self.modality}|{procedure}|||"
-            f"{self.ae_title}"
-            if is_omi
-            else f"ZDS|{self.study_instance_uid}^^Application^DICOM",
+            f"{request}||||{self.modality}|||1^^^{when}^^R",
+            self._control(procedure) if is_omi else f"ZDS|{self.study_instance_uid}^^Application^DICOM",
         ]
         return encode("".join(f"{segment}\r" for segment in segments), self.charset)
+
+    def _control(self, procedure: str) -> str:
+        """Return the IPC segment, which alone can name a station (IHE RAD-4)."""
+        accession, where = self.accession_number, f"{self.modality}|{procedure}|||{self.ae_title}"
+        return f"IPC|{accession}|{accession}|{self.study_instance_uid}|{accession}|{where}"
 
     def image(self, entry: Dataset) -> Dataset:
         """Return an image for an entry of the worklist, as a modality makes it: what the entry says is taken over."""

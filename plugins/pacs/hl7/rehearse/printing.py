@@ -28,7 +28,8 @@ def printed(record: Mapping[str, Any]) -> str:
 def _lines(record: Mapping[str, Any]) -> Iterator[str]:
     sheet = Sheet.from_json(record["sheet"])
     started = datetime.fromisoformat(record["started_at"]).astimezone()
-    yield f"Go-live rehearsal {record['id']}, {started:%Y-%m-%d %H:%M:%S}, {record['actor']}"
+    actor = record["actor"].removeprefix("person:")
+    yield f"Go-live rehearsal {record['id']}, {started:%Y-%m-%d %H:%M:%S}, {actor}"
     yield f"Orders: {sheet.message_type} from {sheet.sender or 'an unknown sender'}"
     if sheet.told:
         yield f"Told of the patient of fiction: {', '.join(sheet.told)}"

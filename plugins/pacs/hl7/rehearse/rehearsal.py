@@ -94,6 +94,7 @@ class Rehearsal:
         mpps, archive = tools.site.mpps_address, tools.site.archive_address()
         self._reports = mpps is not None
         self._station = Station(self._fiction, archive, mpps or archive)
+        self._is_ordered = False
         self._entry: Dataset | None = None
         self._image: Dataset | None = None
         self._performed = ""
@@ -130,9 +131,12 @@ class Rehearsal:
         if worked is None:
             raise Failed("The order is acknowledged and was not worked in time.")
         self._require(worked.state is MessageState.DONE, f"The order became a dead letter: {worked.error}")
+        self._is_ordered = True
         return f"{self._message_type} {ack.code}"
 
     def _worklist(self) -> str:
+        if not self._is_ordered:
+            raise NotTested("There is no order to ask for.")
         self._require(self._step_status() is not None, "The order made no worklist entry of the patient.")
         entry = self._station.find_entry(by_station=self._message_type.startswith("OMI"))
         if entry is None:
@@ -196,8 +200,8 @@ class Rehearsal:
     def _line(self, check: Check, look: Callable[[], str]) -> Line:
         started = time.monotonic()
         try:
-            if self._should_stop() and check is not Check.REMOVED:
-                raise NotTested("The rehearsal was stopped.")
+            if check is not Check.REMOVED:
+                self._go_on()
             outcome, detail = Outcome.PASSED, look()
         except (NotTested, Stopped) as reason:
             outcome, detail = Outcome.NOT_TESTED, str(reason)
@@ -251,12 +255,15 @@ class Rehearsal:
         if not condition:
             raise Failed(words)
 
+    def _go_on(self) -> None:
+        if self._should_stop():
+            raise NotTested("The rehearsal was stopped.")
+
     def _awaited[Found](self, look: Callable[[], Found], seconds: float) -> Found:
         """Look again and again until there is something, and return it; what is nothing still, when time is over."""
         give_up_at = time.monotonic() + seconds
         while not (found := look()) and time.monotonic() < give_up_at:
-            if self._should_stop():
-                raise NotTested("The rehearsal was stopped.")
+            self._go_on()
             time.sleep(_LOOK_SECONDS)
         return found
 

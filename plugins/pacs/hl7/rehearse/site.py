@@ -52,7 +52,7 @@ class KnownStation:
 
 
 class Site:
-    """This archive, seen from a modality and from the hospital's system.
+    """The archive, seen from a modality and from the hospital's system.
 
     Parameters
     ----------

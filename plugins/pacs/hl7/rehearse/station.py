@@ -70,6 +70,8 @@ class Station:
                 last = status.get("Status")
                 if last in _IS_PENDING and answer is not None and answer.get("PatientID") == self.fiction.patient_id:
                     found = answer
+        if last is None:
+            raise StationFault(f"C-FIND: the archive hung up. May {self.fiction.ae_title} ask for its worklist?")
         _require_success(last, "C-FIND")
         return found
 
@@ -186,7 +188,7 @@ def _require_success(code: int | None, service: str, answer: Dataset | None = No
     if code is None:
         raise StationFault(f"{service}: no answer.")
     if code != _SUCCESS:
-        comment = str((answer or {}).get("ErrorComment") or "")
+        comment = str(answer.get("ErrorComment") or "") if answer else ""
         raise StationFault(f"{service}: status {code:04X}. {comment}".strip())
 
 

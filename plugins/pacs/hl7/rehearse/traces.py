@@ -49,12 +49,14 @@ class Traces:
             message = f"{patient_id!r} is no patient of a rehearsal"
             raise ValueError(message)
         give_up_at = time.monotonic() + _LONGEST_WAIT_SECONDS
+        resources = self._resources(patient_id)
         while True:
             self._remove_images(patient_id)
-            with self._database.session(write=True) as session:
-                _remove_rows(session, patient_id)
+            self._remove_rows(patient_id, resources)
             left = self._left(patient_id)
             if not left or time.monotonic() > give_up_at:
+                # What the index put into queues before it noticed that the images are gone.
+                self._remove_rows(patient_id, resources)
                 return left
             time.sleep(_LOOK_SECONDS)
 
@@ -77,14 +79,28 @@ class Traces:
         found = self._archive.post_bytes("/tools/lookup", patient_id.encode())
         return [each for each in found if each["Type"] == "Patient"]
 
+    def _resources(self, patient_id: str) -> list[str]:
+        """Return Orthanc's identifiers of the studies and series, by which work in queues is named."""
+        found = []
+        for each in self._images(patient_id):
+            patient = self._archive.get_json(f"/patients/{each['ID']}")
+            found += patient["Studies"]
+            for study in patient["Studies"]:
+                found += self._archive.get_json(f"/studies/{study}")["Series"]
+        return found
+
+    def _remove_rows(self, patient_id: str, resources: list[str]) -> None:
+        with self._database.session(write=True) as session:
+            _remove_rows(session, patient_id, resources)
+
     def _left(self, patient_id: str) -> list[str]:
         left = ["images"] if self._images(patient_id) else []
         with self._database.session() as session:
             return left + [name for name, count in _counts(session, patient_id) if count]
 
 
-def _remove_rows(session: Session, patient_id: str) -> None:
-    item_ids = _work_items(session, patient_id)
+def _remove_rows(session: Session, patient_id: str, resources: list[str]) -> None:
+    item_ids = _work_items(session, patient_id, resources)
     free = (WorkItemRecord.id.in_(item_ids), WorkItemRecord.state != WorkState.WORKING.value)
     session.execute(delete(WorkItemRecord).where(*free))
     if not session.scalar(select(func.count()).where(WorkItemRecord.id.in_(item_ids))):
@@ -95,16 +111,16 @@ def _remove_rows(session: Session, patient_id: str) -> None:
     session.execute(delete(StepRecord).where(StepRecord.patient_id == patient_id))
 
 
-def _work_items(session: Session, patient_id: str) -> list[int]:
+def _work_items(session: Session, patient_id: str, resources: list[str]) -> list[int]:
     """Return the items of all queues that carry something of the patient."""
     messages = select(Hl7Message.work_item_id).where(Hl7Message.patient_ids == patient_id)
     performed = select(PerformedStepRecord.sop_instance_uid).where(PerformedStepRecord.patient_id == patient_id)
-    studies = select(StudyRecord.orthanc_study_id).where(StudyRecord.patient_id == patient_id)
-    of_messages = WorkItemRecord.id.in_(messages) & _is_of_hl7()
-    # Reports of steps and notices of studies that are on their way to others have these in their keys.
-    named = [*session.scalars(performed), *session.scalars(studies)]
-    of_others = [WorkItemRecord.ordering_key.endswith(f" {name}", autoescape=True) for name in named]
-    return list(session.scalars(select(WorkItemRecord.id).where(or_(of_messages, *of_others))))
+    conditions: list[ColumnElement[bool]] = [WorkItemRecord.id.in_(messages) & _is_of_hl7()]
+    # Reports of steps, notices of studies and looks at series have these in their keys.
+    for name in (*session.scalars(performed), *resources):
+        conditions.append(WorkItemRecord.ordering_key.endswith(f" {name}", autoescape=True))
+        conditions.append(WorkItemRecord.dedupe_key.startswith(f"{name} ", autoescape=True))
+    return list(session.scalars(select(WorkItemRecord.id).where(or_(*conditions))))
 
 
 def _is_of_hl7() -> ColumnElement[bool]:
@@ -112,14 +128,13 @@ def _is_of_hl7() -> ColumnElement[bool]:
 
 
 def _counts(session: Session, patient_id: str) -> Iterator[tuple[str, int]]:
-    for name, model in (
-        ("worklist", StepRecord),
-        ("messages", Hl7Message),
-        ("performed steps", PerformedStepRecord),
-        ("index of studies", StudyRecord),
+    for name, column in (
+        ("worklist", StepRecord.patient_id),
+        ("messages", Hl7Message.patient_ids),
+        ("performed steps", PerformedStepRecord.patient_id),
+        ("index of studies", StudyRecord.patient_id),
     ):
-        column = model.patient_ids if model is Hl7Message else model.patient_id  # type: ignore[attr-defined]
-        yield name, session.scalar(select(func.count()).select_from(model).where(column == patient_id)) or 0
+        yield name, session.scalar(select(func.count()).where(column == patient_id)) or 0
 
 
 def _left_behind(session: Session) -> Iterator[str]:

@@ -21,7 +21,7 @@ from pacs.hl7.peers import UNKNOWN
 from pacs.hl7.settings import PeerSettings
 from pacs.hl7.states import Direction, MessageState
 from pacs.web.journal_form import STATES, JournalForm
-from pacs.web.language import N_
+from pacs.web.language import N_, gettext
 from pacs.web.message_view import differences, fault_place, place_to_correct, read_text, view, written
 from pacs.web.navigation import NavigationEntry, PageModule
 from pacs.web.pages.worklist import hospital_now
@@ -98,7 +98,8 @@ def show(message_id: int) -> str:
         kinds=KINDS,
         decisions=services.decisions.about(message_id),
         correction=next((each for each in former if each.choice is Choice.CORRECTED), None),
-        error_place=fault_place(Fault("", entry.error_location or "", "")),
+        error_place=_error_place(entry),
+        error_words=_error_words(entry),
         is_dead=entry.state is MessageState.FAILED,
         is_incoming=entry.direction is Direction.IN,
     )
@@ -153,7 +154,7 @@ def correct(message_id: int) -> ResponseReturnValue:
     except InvalidInput as error:
         faults, changes = [Fault("", "", str(error))], []
     if not faults and not changes:
-        faults = [Fault("", "", "Nothing was changed: replay it as it is, or correct it.")]
+        faults = [Fault("", "", gettext("Nothing was changed. Correct something, or replay it as it is."))]
     if faults:
         return _form(entry, text or before, place, value, faults), HTTPStatus.UNPROCESSABLE_ENTITY
     corrected = services.decisions.correct(message_id, raw, actor=current_actor(), changes=changes)
@@ -169,7 +170,8 @@ def _form(entry: Entry, text: str, place: str, value: str, faults: list[Fault]) 
         place=place,
         value=value,
         faults=[(fault_place(fault), fault.text) for fault in faults],
-        error_place=fault_place(Fault("", entry.error_location or "", "")),
+        error_place=_error_place(entry),
+        error_words=_error_words(entry),
     )
 
 
@@ -208,6 +210,15 @@ def _settings_of(entry: Entry) -> PeerSettings:
     peer = peers.named(entry.peer) if entry.direction is Direction.IN else None
     found = peer or peers.named(UNKNOWN)
     return found.settings if found else PeerSettings()
+
+
+def _error_place(entry: Entry) -> str:
+    return fault_place(Fault("", entry.error_location or "", ""))
+
+
+def _error_words(entry: Entry) -> str:
+    """Return why it failed, without the place that is told before it."""
+    return (entry.error or "").removeprefix(f"{entry.error_location}: ")
 
 
 def _dead_letters(services: Services) -> int:

@@ -114,7 +114,7 @@ document.addEventListener("click", (event) => {
 // Parts that renew themselves rest while nobody looks, and while one of their controls is in use.
 document.addEventListener("htmx:beforeRequest", (event) => {
   const renews = event.target.getAttribute("hx-trigger")?.startsWith("every") && event.detail.requestConfig.verb === "get";
-  const inUse = event.target.contains(document.activeElement) && document.activeElement !== document.body;
+  const inUse = event.detail.target.contains(document.activeElement) && document.activeElement !== document.body;
   if (renews && (document.hidden || inUse)) {
     event.preventDefault();
   }
