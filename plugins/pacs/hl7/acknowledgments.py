@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from functools import lru_cache
 
 from pacs.hl7.errors import CONDITIONS, Fault, MalformedMessage
 from pacs.hl7.header import Header
@@ -178,8 +177,8 @@ def _message_type(write: _Writer, header: Header) -> str:
     return write.components("ACK", header.trigger_event, "ACK" if header.trigger_event else "")
 
 
-@lru_cache(maxsize=4)
 def _moment(now: datetime) -> str:
+    # Not cached by `now`: moments of different offsets are equal.
     """Write MSH-7. A server gives the same second to thousands of answers."""
     return f"{now:%Y%m%d%H%M%S}" + (f"{now:%z}" if now.tzinfo else "")
 
