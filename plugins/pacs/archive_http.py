@@ -24,7 +24,8 @@ class HttpArchive:
     """
 
     def __init__(self, url: str, *, timeout_seconds: float = 120.0) -> None:
-        self._client = Orthanc(url, timeout=timeout_seconds)
+        # Orthanc may close a connection after 1 s of silence: what is sent into that moment gets no answer.
+        self._client = Orthanc(url, timeout=timeout_seconds, limits=httpx.Limits(keepalive_expiry=0.5))
 
     def __enter__(self) -> Self:
         return self
