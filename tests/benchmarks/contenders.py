@@ -85,6 +85,7 @@ def without_plugin(directory: Path) -> Iterator[Contender]:
         "PACS_DICOM_PORT": "1",
         "PACS_ORTHANC_HTTP_PORT": "1",
         "PACS_HL7_PORT": "1",
+        "PACS_MPPS_PORT": "1",
         "PACS_DATABASE_URL": "",
         **configuration.read_environment(OUR_ENVIRONMENT),
     }
