@@ -3,12 +3,14 @@
 #   debian-*   Debian 13 packages, unpacked (no maintainer script runs, so no right is needed)
 #   venv-*     our Python packages, from the lock file with hashes
 #   viewers-*  OHIF and what our pages load, from npm packages with pinned integrity
+#   server-*   a Debian 13 as its installer leaves it, which the tests of the server boot and provision
 # Each layer is made aside and renamed when whole; one that is there is left alone.
 #
-# usage: build.sh run|test
+# usage: build.sh run|test|server
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
-flavour=${1:-run}
+flavour=${1:-run} wanted=$flavour
+[ "$wanted" = server ] && flavour=test
 
 # --- what this machine must bring -------------------------------------------------------------------------------
 require_tools() {
@@ -59,6 +61,14 @@ fill_debian() {
   done
   mkdir -p "$root"/opt/pacs/{plugins,orthanc,viewer-config,venv,viewers,pycache} "$root/var/lib/pacs" "$root/etc/ssl/certs" "$root/checkout" "$root/shared"
   touch "$root"/etc/{hosts,resolv.conf,localtime} "$root/etc/ssl/certs/ca-certificates.crt"
+  mkdir -p "$root"/{machines,etc/netns}
+  # systemd-nspawn starts nothing on a machine without a name.
+  fingerprint <<<"$root" | sed 's/.*/&&/' >"$root/etc/machine-id"
+}
+
+fill_server() {
+  mmdebstrap --mode=root --variant=important --include="$(sed 's/#.*//' "$here/packages-server.txt" | xargs | tr ' ' ,)" \
+    trixie "$1" ${PACS_DEBIAN_MIRROR:+"$PACS_DEBIAN_MIRROR"}
 }
 
 fill_venv() {
@@ -81,3 +91,4 @@ layer "the Debian 13 root ($flavour)" "$(debian_layer)" fill_debian
 "$here/enter.sh" "--$flavour" -- true
 layer "the Python packages ($flavour)" "$(venv_layer)" fill_venv
 layer "the viewers" "$(viewers_layer)" fill_viewers
+if [ "$wanted" = server ]; then layer "the Debian 13 that is provisioned" "$(server_layer)" fill_server; fi

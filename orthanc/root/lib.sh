@@ -17,6 +17,7 @@ debian_layer() {
   [ "$flavour" = test ] && lists+=("$here/packages-test.txt")
   echo "$cache/debian-$flavour-$(fingerprint "${lists[@]}" "$here/build.sh")"
 }
+server_layer() { echo "$cache/server-$(fingerprint "$here/packages-server.txt" "$here/build.sh")"; }
 lock_file() { [ "$flavour" = test ] && echo "$checkout/requirements-dev.lock" || echo "$checkout/requirements.lock"; }
 venv_layer() { echo "$cache/venv-$flavour-$(fingerprint "$(lock_file)" "$here/build.sh")"; }
 viewers_layer() { echo "$cache/viewers-$(cd "$checkout/viewer-config" && find . -type f ! -name '*.md' ! -path './nginx/*' ! -path '*/__pycache__/*' | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c1-16)"; }
