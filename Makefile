@@ -10,7 +10,7 @@ IN_TEST_ROOT := $(ROOT)/test.sh
 # and files go in the order of their names: fixtures of a module run once, and short tests come last.
 PYTEST := pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help run test test-unit test-integration test-browser test-host bench soak lint format lock clean distclean
+.PHONY: help run test test-unit test-integration test-browser test-server test-host bench soak lint format lock clean distclean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -19,7 +19,7 @@ run: ## run the archive in the foreground; Ctrl-C ends it
 	@# Job control gives the archive the terminal's Ctrl-C alone, so that make itself ends with 0.
 	@if [ -t 0 ]; then set -m; fi; $(ROOT)/run.sh || exit $$?
 
-test: lint test-unit test-integration test-browser test-host ## all that this machine can run
+test: lint test-unit test-integration test-browser test-server test-host ## all that this machine can run
 
 test-unit: ## the core, without Orthanc
 	@$(IN_TEST_ROOT) $(PYTEST) tests/unit
@@ -29,6 +29,9 @@ test-integration: ## the real Orthanc, NGINX and PostgreSQL
 
 test-browser: ## the pages and viewers in Chromium
 	@$(IN_TEST_ROOT) $(PYTEST) tests/browser
+
+test-server: ## the playbooks on a machine that boots, with people around it (as root)
+	@$(ROOT)/server.sh pytest tests/server --timeout 1800
 
 test-host: ## make run itself, as a person runs it
 	@$(ROOT)/build.sh run

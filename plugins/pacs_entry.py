@@ -15,6 +15,7 @@ from functools import partial  # noqa: E402
 
 import orthanc  # noqa: E402
 
+from orthanc_glue.access import AccessFilter  # noqa: E402
 from orthanc_glue.archive import OrthancArchive  # noqa: E402
 from orthanc_glue.callbacks import Callbacks  # noqa: E402
 from orthanc_glue.ingest import IngestGuard  # noqa: E402
@@ -23,6 +24,7 @@ from orthanc_glue.worklist import WorklistProvider  # noqa: E402
 from pacs.application import Application, Host  # noqa: E402
 from pacs.native.dicom_port import hold_back_silent_connections  # noqa: E402
 from pacs.native.index_commits import sync_each_commit_of_the_index  # noqa: E402
+from pacs.native.index_trips import ask_the_index_less_often  # noqa: E402
 from pacs.native.jpeg_ls_encoder import switch_off_jpeg_ls_encoder  # noqa: E402
 from pacs.native.thread_stacks import give_http_threads_whole_stacks  # noqa: E402
 from pacs.settings import parse_settings  # noqa: E402
@@ -36,14 +38,19 @@ give_http_threads_whole_stacks()
 sync_each_commit_of_the_index()
 callbacks = Callbacks(orthanc)
 configuration = json.loads(orthanc.GetConfiguration())
+if postgresql := configuration.get("PostgreSQL", {}):
+    ask_the_index_less_often(is_alone=postgresql.get("Lock", True) and postgresql.get("IndexConnectionsCount", 1) == 1)
+settings = parse_settings(configuration.get("Pacs", {}))
 application = Application(
-    parse_settings(configuration.get("Pacs", {})),
+    settings,
     OrthancArchive(orthanc),
     Host(
         storage_directory=Path(configuration["StorageDirectory"]),
         temporary_directory=Path(configuration.get("TemporaryDirectory", gettempdir())),
         stable_age_seconds=configuration.get("StableAge", 60),
         python=_VENV / "bin" / "python",
+        http_port=configuration["HttpPort"],
+        dicom_port=configuration["DicomPort"],
     ),
 )
 callbacks.on_start(partial(hold_back_silent_connections, configuration["DicomPort"]))
@@ -51,5 +58,6 @@ callbacks.on_start(application.start)
 callbacks.on_stop(application.stop)
 callbacks.on_change(application.notice)
 callbacks.transcode(application.transcode)
+AccessFilter(orthanc, settings.access, application.metrics).register(callbacks)
 IngestGuard(orthanc, application.metrics).register(callbacks)
 WorklistProvider(application.worklist.find, application.metrics).register(callbacks)

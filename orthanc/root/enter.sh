@@ -31,7 +31,7 @@ done
 
 mkdir -p "$cache/pycache"
 devices=(--dev /dev --tmpfs /dev/shm)
-[ -z "$all_rights" ] || devices=(--dev-bind /dev /dev --bind /sys /sys --tmpfs /machines --tmpfs /etc/netns)
+[ -z "$all_rights" ] || devices=(--dev-bind /dev /dev --bind /sys /sys --tmpfs /machines --tmpfs /etc/netns --tmpfs /root)
 arguments=(
   --ro-bind "$(debian_layer)" / --proc /proc "${devices[@]}" --tmpfs /run --tmpfs /tmp
   --ro-bind "$(readlink -f /etc/hosts)" /etc/hosts
@@ -52,7 +52,8 @@ arguments=(
 # A namespace of its own for users and processes: inside runs an ordinary user, and nothing outlives the command.
 isolation=(--unshare-user --uid 1000 --gid 1000 --unshare-pid)
 if [ -n "$all_rights" ]; then
-  isolation=(--unshare-pid --cap-add ALL)
+  . "$here/all_rights.sh"
+  enter_with_all_rights "${arguments[@]}" "$@"
 elif ! refusal=$(bwrap "${isolation[@]}" --ro-bind "$(debian_layer)" / /usr/bin/true 2>&1); then
   [ "$(id -u)" = 0 ] || die "this kernel lets no ordinary user make a namespace ($refusal). Run it as root, or allow it:
   Ubuntu: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0   Debian: sudo sysctl kernel.unprivileged_userns_clone=1"

@@ -3,43 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import logging
-import threading
 from collections.abc import Callable
 from types import ModuleType
 
 from pacs.native.received_instances import Judge, judge_received_instances
+from pacs.native.thread_state import keeping_the_thread
 from pacs.native.transcoder import Transcode, register_transcoder
 from pacs.ports import Change, ChangeKind, ChangeListener, ResourceLevel
 
 _log = logging.getLogger(__name__)
-
-
-class _ThreadState(threading.local):
-    """Python's state of a thread of Orthanc, kept from one callback to the next.
-
-    Left alone, Python makes it anew for each call that comes from a thread which it did not start, and gives its memory
-    back to the kernel afterwards: that costs reception more than what our callbacks do. Orthanc's threads are pools
-    that live as long as the process.
-    """
-
-    def __init__(self) -> None:
-        # Never released.
-        ctypes.pythonapi.PyGILState_Ensure()
-        self.is_kept = True
-
-
-_thread_state = _ThreadState()
-
-
-def _keeping_the_thread[**P, T](callback: Callable[P, T]) -> Callable[P, T]:
-    @functools.wraps(callback)
-    def call(*arguments: P.args, **options: P.kwargs) -> T:
-        _thread_state.is_kept  # noqa: B018 - made at its first use in a thread
-        return callback(*arguments, **options)
-
-    return call
 
 
 class Callbacks:
@@ -60,7 +33,7 @@ class Callbacks:
         # Python spells them NEW_STUDY, Orthanc's REST API NewStudy: ours carry both as name and value.
         self._kinds = {getattr(change_type, kind.name): kind for kind in ChangeKind}
         self._levels = {getattr(resource_type, level.name): level for level in ResourceLevel}
-        orthanc.RegisterOnChangeCallback(_keeping_the_thread(self._on_change))
+        orthanc.RegisterOnChangeCallback(keeping_the_thread(self._on_change))
 
     def on_start(self, action: Callable[[], None]) -> None:
         """Run `action` when Orthanc answers requests."""
@@ -77,17 +50,22 @@ class Callbacks:
     def filter_c_store(self, judge: Callable[..., int]) -> None:
         """Have `judge(instance)` decide by a DICOM status whether an instance sent by C-STORE is taken."""
         self._take("C-STORE filter")
-        self._orthanc.RegisterIncomingCStoreInstanceFilter(_keeping_the_thread(judge))
+        self._orthanc.RegisterIncomingCStoreInstanceFilter(keeping_the_thread(judge))
 
     def filter_received(self, judge: Judge) -> None:
         """Have `judge(dicom, origin)` decide whether an instance is kept, whichever way it came."""
         self._take("received instance filter")
-        judge = _keeping_the_thread(judge)
+        judge = keeping_the_thread(judge)
         if not judge_received_instances(judge):
             action = self._orthanc.ReceivedInstanceAction
             self._orthanc.RegisterReceivedInstanceCallback(
                 lambda dicom, origin: (action.KEEP_AS_IS if judge(dicom, origin) else action.DISCARD, None)
             )
+
+    def filter_http(self, admits: Callable[..., bool]) -> None:
+        """Have `admits(path, **request)` decide whether a request over HTTP is answered; every one waits for it."""
+        self._take("HTTP filter")
+        self._orthanc.RegisterIncomingHttpRequestFilter(keeping_the_thread(admits))
 
     def worklist(self, answer: Callable[..., None]) -> None:
         """Have `answer(answers, query, calling_aet, called_aet)` answer each C-FIND of the modality worklist.
@@ -95,7 +73,7 @@ class Callbacks:
         Here alone raising has a meaning: the station gets a failure status instead of the answers so far.
         """
         self._take("worklist")
-        self._orthanc.RegisterWorklistCallback(_keeping_the_thread(answer))
+        self._orthanc.RegisterWorklistCallback(keeping_the_thread(answer))
 
     def transcode(self, transcode: Transcode) -> None:
         """Have `transcode(dicom, syntaxes)` asked for images that somebody wants in another transfer syntax.
@@ -109,7 +87,7 @@ class Callbacks:
         """Have `answer(output, uri, **request)` answer a path of Orthanc's REST API, in its stead where it has one."""
         # The Python plugin (5.0) lets go of it after Python has ended, which would end Orthanc with a segmentation
         # fault at its stop. One reference more, and it is never taken apart.
-        kept = _keeping_the_thread(answer)
+        kept = keeping_the_thread(answer)
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
         self._orthanc.RegisterRestCallback(pattern, kept)
 

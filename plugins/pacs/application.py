@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from pacs.hl7.rehearse.site import Site
 from pacs.metrics import Metrics
 from pacs.mpps.service import Mpps
 from pacs.ports import Archive, Change
+from pacs.readiness import Listens, Readiness, ServiceManager, tcp_port, unix_socket
 from pacs.settings import Settings
 from pacs.studies import ChangeFeed, StudyIndex, warm
 from pacs.web.application import create_app
@@ -51,6 +53,8 @@ class Host:
     temporary_directory: Path
     stable_age_seconds: float
     python: Path
+    http_port: int
+    dicom_port: int
 
 
 class Application:
@@ -115,6 +119,10 @@ class Application:
         self._supervisor.add("changes", self._feed.run)
         self._supervisor.add("study index", index.run)
         QueueWorker(warm_queue, warm.handler(archive), keep_days=KEEP_DONE_DAYS).add_to(self._supervisor)
+        manager = ServiceManager(os.environ)
+        self._readiness = Readiness(manager, _parts(settings, host), partial(archive.get_bytes, "/tools/now"))
+        if manager.is_there:
+            self._supervisor.add("readiness", self._readiness.run)
 
     def _take_orders(self, settings: Settings) -> None:
         """Have orders, appointments and patients' messages change the worklist. Raises MappingError."""
@@ -143,6 +151,18 @@ class Application:
 
     def stop(self) -> None:
         """End the child processes and the threads and close the database, within 5 s."""
+        self._readiness.ending()
         self._decoder.stop(STOP_DECODING_SECONDS)
         self._supervisor.stop(STOP_SECONDS)
         self._database.close()
+
+
+def _parts(settings: Settings, host: Host) -> dict[str, Listens]:
+    """Return what must listen before anybody is told that the archive is there."""
+    parts = {
+        "DICOM": tcp_port(host.dicom_port),
+        "HTTP": tcp_port(host.http_port),
+        "pages": unix_socket(settings.web.socket),
+        "HL7": tcp_port(settings.hl7.port),
+    }
+    return parts | ({"MPPS": tcp_port(settings.mpps.port)} if settings.mpps.enabled else {})

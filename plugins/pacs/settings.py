@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_pascal
 from pydantic_core import ErrorDetails
 
+from pacs.access.settings import AccessSettings
 from pacs.decoding.settings import DecodingSettings
 from pacs.errors import SettingsError
 from pacs.hl7.outbound.settings import OutboundSettings
@@ -47,6 +48,7 @@ class DatabaseSettings(Section):
 class Settings(Section):
     """Everything that can be set for the plugins."""
 
+    access: AccessSettings = AccessSettings()
     database: DatabaseSettings = DatabaseSettings()
     decoding: DecodingSettings = DecodingSettings()
     hl7: Hl7Settings = Hl7Settings()

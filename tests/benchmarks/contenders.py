@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from fixtures import running_pacs
+from pacs import configuration
 from pacs.archive_http import HttpArchive
-from pacs.embedded import configuration
 from pacs.embedded.options import free_loopback_port
 
 DEBIAN_CONFIGURATION = Path("/etc/orthanc")
@@ -71,7 +71,7 @@ def stock(directory: Path) -> Iterator[Contender]:
     """Run Orthanc with the configuration and plugins that Debian's packages bring."""
     merged = configuration.load_all(DEBIAN_CONFIGURATION, None, {})
     merged["WebViewer"] = {"CachePath": str(directory / "web-viewer")}
-    with _orthanc("stock", directory, merged, os.environ) as contender:
+    with orthanc("stock", directory, merged, os.environ) as contender:
         yield contender
 
 
@@ -92,7 +92,7 @@ def without_plugin(directory: Path) -> Iterator[Contender]:
     (directory / "temporary").mkdir(parents=True, exist_ok=True)
     merged = configuration.load_all(OUR_FRAGMENTS, None, environment)
     merged["Plugins"] = [plugin for plugin in merged["Plugins"] if plugin != PYTHON_PLUGIN]
-    with _orthanc("ours without plugin", directory, merged, environment) as contender:
+    with orthanc("ours without plugin", directory, merged, environment) as contender:
         yield contender
 
 
@@ -114,7 +114,8 @@ def ours(directory: Path) -> Iterator[Contender]:
 
 
 @contextmanager
-def _orthanc(name: str, directory: Path, merged: dict[str, Any], environment: Mapping[str, str]) -> Iterator[Contender]:
+def orthanc(name: str, directory: Path, merged: dict[str, Any], environment: Mapping[str, str]) -> Iterator[Contender]:
+    """Run Orthanc with this configuration, on ports and in a directory of its own."""
     directory.mkdir(parents=True, exist_ok=True)
     http_port, dicom_port = free_loopback_port(), free_loopback_port()
     storage = str(directory / "orthanc")

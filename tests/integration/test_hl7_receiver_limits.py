@@ -180,6 +180,15 @@ def test_other_protocols_are_borne(database: Database) -> None:
         assert becomes_true(lambda: running.figure("pacs_hl7_junk_bytes_total") > 500)
 
 
+@pytest.mark.parametrize("junk", [b"GET / HTTP/1.0\r\n\r\n", b"\x16\x03\x01\x02\x00\x01", START + b"no header\x1c\r"])
+def test_junk_is_told_with_its_address(database: Database, caplog: pytest.LogCaptureFixture, junk: bytes) -> None:
+    """Who sends no HL7 at all is named in the log, so that the server can ban who does so again and again."""
+    with running_bridge(database) as running:
+        with socket.create_connection(("127.0.0.1", running.port)) as scanner:
+            scanner.sendall(junk)
+        assert becomes_true(lambda: "HL7 junk from 127.0.0.1: " in caplog.text)
+
+
 def test_receiver_that_died_is_started_again_and_ends_with_us(database: Database) -> None:
     """Killed, it is back within seconds, and its counts go on; it leaves the port when we stop."""
     with running_bridge(database) as running:

@@ -226,11 +226,13 @@ def test_site_answers_as_the_table_says(site: Site, method: str, path: str, stat
 def test_site_passes_to_orthanc_with_its_own_word_about_the_client(site: Site, path: str) -> None:
     """Orthanc hears the site's name and no claim of the client about who it is or where it came from."""
     claims = {"X-Forwarded-For": "6.6.6.6", "X-Forwarded-Host": "evil", "Forwarded": "host=evil", "Remote-User": "root"}
+    claims |= {"Pacs-Roles": "admin"}
     echo = site.ask(path, headers=claims).echo()
     headers = {name.lower(): value for name, value in echo["headers"].items()}
     assert echo["path"] == path
     assert headers["host"] == headers["x-forwarded-host"] == f"127.0.0.1:{site.port}"
     assert headers["x-forwarded-for"] == "127.0.0.1"
+    assert headers["pacs-roles"] == "none"
     assert not {"forwarded", "remote-user", "accept-encoding"} & set(headers)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pacs.embedded import configuration
+from pacs import configuration
 from pacs.embedded.index_statistics import refresh_index_statistics
 from pacs.embedded.nginx import write_nginx_configuration
 from pacs.embedded.options import Options, StartError, free_loopback_port, require_free_port

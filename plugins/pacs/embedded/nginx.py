@@ -12,9 +12,18 @@ VIEWERS = Path("/opt/pacs/viewers")
 
 
 def write_nginx_configuration(
-    run_directory: Path, log_directory: Path, http_port: int, orthanc_port: int, pages_socket: Path
+    run_directory: Path,
+    log_directory: Path,
+    http_port: int,
+    orthanc_port: int,
+    pages_socket: Path,
+    *,
+    auth_include: Path | None = None,
 ) -> Path:
-    """Write nginx.conf and the site into `run_directory` and return the path of the former."""
+    """Write nginx.conf and the site into `run_directory` and return the path of the former.
+
+    `auth_include` is a sign-in, for tests of it.
+    """
     variables: dict[str, Any] = {
         "nginx_run_directory": run_directory,
         "nginx_site_file": run_directory / "site.conf",
@@ -22,7 +31,7 @@ def write_nginx_configuration(
         "nginx_site_redirect_listen": [],
         "nginx_site_names": ["127.0.0.1", "localhost"],
         "nginx_site_tls": None,
-        "nginx_site_auth_include": None,
+        "nginx_site_auth_include": auth_include,
         "nginx_site_orthanc": f"127.0.0.1:{orthanc_port}",
         "nginx_site_pages": f"unix:{pages_socket}",
         "nginx_site_viewers_directory": VIEWERS,

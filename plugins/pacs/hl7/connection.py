@@ -42,6 +42,10 @@ class Receiver(Protocol):
 class Connection(asyncio.Protocol):
     """The callbacks of asyncio for one connection, all in the server's thread.
 
+    Parameters
+    ----------
+    address : of who calls, where another program (NGINX) passes the connection on; else it is the connection's own.
+
     Attributes
     ----------
     candidates : the peers that may be calling from `address`; of the first one the limits count.
@@ -51,13 +55,13 @@ class Connection(asyncio.Protocol):
     is_pressed : its newest message came at once after the answer before, or even before it: the sender waits for us.
     """
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, receiver: Receiver, address: str = "") -> None:
         self._receiver = receiver
         self._framer = MllpFramer()
         self._transport: asyncio.Transport | None = None
         self._drain_until: float | None = None
         self._has_ended = False
-        self.address = ""
+        self.address = address
         self.candidates: Sequence[Peer] = ()
         self.useful_at = self.heard_at = time.monotonic()
         self.messages = 0
@@ -70,8 +74,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask whether it may stay."""
         self._transport = cast("asyncio.Transport", transport)
-        name = transport.get_extra_info("peername")
-        self.address = str(name[0]).partition("%")[0] if name else ""
+        if not self.address and (name := transport.get_extra_info("peername")):
+            self.address = str(name[0]).partition("%")[0]
         if not self._receiver.admit(self):
             self._transport.close()
             return
@@ -115,6 +119,11 @@ class Connection(asyncio.Protocol):
     def pending_bytes(self) -> int:
         """How much of an unfinished message is held."""
         return self._framer.pending_bytes
+
+    @property
+    def is_junk(self) -> bool:
+        """Tell whether bytes came, and not one message: no sender of HL7, but one who tries doors."""
+        return not self.messages and self._framer.junk_bytes > 0
 
     def answer(self, ack: bytes | None) -> None:
         """Send the answer to the oldest unanswered message; None: it does not want one."""

@@ -86,6 +86,9 @@ class Reception:
     def _judged(
         self, raw: bytes, address: str, header: Header | None, peer: Peer | None, faults: Sequence[Fault]
     ) -> Judgement:
+        if header is None:
+            # roles/fail2ban counts these lines (its filter pacs-hl7).
+            _log.warning("HL7 junk from %s: %d bytes that are no HL7", address, len(raw))
         code = AckCode.of(faults) if faults else AckCode.AA
         sent = code
         if peer is not None and peer.settings.acknowledge == "enhanced":

@@ -20,8 +20,9 @@ from pacs.errors import DatabaseError, PacsError
 from pacs.hl7.connection import CROWDED, Connection
 from pacs.hl7.errors import Fault
 from pacs.hl7.peers import Peers
+from pacs.hl7.proxied import ProxiedConnection
 from pacs.hl7.reception import Judgement, Reception
-from pacs.hl7.settings import Hl7Settings
+from pacs.hl7.settings import LOOPBACK, Hl7Settings
 from pacs.hl7.storing import FrameStore
 from pacs.hl7.tally import Tally
 
@@ -80,6 +81,7 @@ class MllpServer:
         self._untold = self._pressed = 0
         self._reception = Reception()
         self._connections: set[Connection] = set()
+        self._greetings: set[ProxiedConnection] = set()
         self._waiting: deque[_Waiting] = deque()
         self._is_scheduled = False
         # The database is away: a group waits for it, and all that came since waits behind.
@@ -95,24 +97,23 @@ class MllpServer:
         asyncio.run(self._serve(stop))
 
     async def _serve(self, stop: threading.Event) -> None:
-        loop = asyncio.get_running_loop()
-        address, port = str(self._settings.bind), self._settings.port
-        try:
-            server = await loop.create_server(lambda: Connection(self), address, port, backlog=_BACKLOG)
-        except OSError as error:
-            raise PortUnusable(
-                f"HL7 messages can't be taken at {address} port {port}: {error.strerror}.",
-                remedy="End what uses it, or set another in Pacs.Hl7.Port.",
-            ) from error
-        _log.info("HL7 messages are taken at %s port %d", address, port)
+        settings = self._settings
+        servers = []
+        if settings.proxy_port is not None:
+            connect = partial(ProxiedConnection, self)
+            servers.append(await _listen(connect, LOOPBACK, settings.proxy_port, "ProxyPort"))
+        servers.append(await _listen(partial(Connection, self), str(settings.bind), settings.port, "Port"))
         try:
             while not stop.is_set():
                 await asyncio.sleep(_LOOK_SECONDS)
                 self._look()
         finally:
-            server.close()
+            for server in servers:
+                server.close()
             for connection in list(self._connections):
                 connection.close()
+            for greeting in list(self._greetings):
+                greeting.close()
             # What was written is sent.
             await asyncio.sleep(0)
             self._store.close()
@@ -148,8 +149,27 @@ class MllpServer:
 
     def forget(self, connection: Connection) -> None:
         """Forget a connection that has ended."""
+        if connection.is_junk:
+            # roles/fail2ban counts these lines (its filter pacs-hl7).
+            _log.warning("HL7 junk from %s: no message came", connection.address)
         self._connections.discard(connection)
         self._tally.connected(len(self._connections))
+
+    def greet(self, connection: ProxiedConnection) -> bool:
+        """Let NGINX say for whom a connection is."""
+        if len(self._greetings) >= self._settings.most_connections:
+            return False
+        self._greetings.add(connection)
+        return True
+
+    def part(self, connection: ProxiedConnection) -> None:
+        """Forget a connection that has said for whom it is, or has ended."""
+        self._greetings.discard(connection)
+
+    def distrust(self, reason: str) -> None:
+        """Count and log a connection that is ended since it did not say for whom it is."""
+        self._tally.count("refused", "proxy-header")
+        _log.warning("A connection at Pacs.Hl7.ProxyPort is ended without a word from its sender: %s", reason)
 
     def _end_most_useless(self, connections: Sequence[Connection]) -> None:
         """End one that never completed a message, rather than a sender that is only silent."""
@@ -254,3 +274,15 @@ class MllpServer:
             if len(judged) == 1:
                 return [(self._reception.unstored(judged[0]), False)]
         return [answer for each in judged for answer in self._stored([each])]
+
+
+async def _listen(connect: Callable[[], asyncio.Protocol], address: str, port: int, setting: str) -> asyncio.Server:
+    try:
+        server = await asyncio.get_running_loop().create_server(connect, address, port, backlog=_BACKLOG)
+    except OSError as error:
+        raise PortUnusable(
+            f"HL7 messages can't be taken at {address} port {port}: {error.strerror}.",
+            remedy=f"End what uses it, or set another in Pacs.Hl7.{setting}.",
+        ) from error
+    _log.info("HL7 messages are taken at %s port %d", address, port)
+    return server

@@ -87,11 +87,17 @@ class Hl7Settings(_Section):
         default=ipaddress.ip_address(LOOPBACK),
         description="Address to listen on. MLLP is not encrypted: beyond loopback put TLS (NGINX) or a VPN before it.",
     )
+    proxy_port: PortNumber | None = Field(
+        default=None,
+        description="Second TCP port, on 127.0.0.1 alone, for an NGINX that takes messages by TLS and passes them on "
+        "with the PROXY protocol (version 1), which names the sender's address; null: none.",
+    )
     peers: dict[PeerName, PeerSettings] = Field(
         default={}, description="The systems that send to us, by a name of ours; the first that fits counts."
     )
     accept_unknown_peers: bool | None = Field(
-        default=None, description="Take messages that fit no peer; null: only while Bind is a loopback address."
+        default=None,
+        description="Take messages that fit no peer; null: only while Bind is a loopback address without ProxyPort.",
     )
     unknown_peers: PeerSettings = Field(
         default=PeerSettings.model_validate({"MostConnections": 200}),
@@ -110,4 +116,6 @@ class Hl7Settings(_Section):
     @property
     def takes_unknown_peers(self) -> bool:
         """Whether a message that fits no peer is taken."""
-        return self.bind.is_loopback if self.accept_unknown_peers is None else self.accept_unknown_peers
+        if self.accept_unknown_peers is None:
+            return self.bind.is_loopback and self.proxy_port is None
+        return self.accept_unknown_peers

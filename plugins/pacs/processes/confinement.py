@@ -25,10 +25,22 @@ def confine(limits: Limits) -> None:
     with suppress(OSError):  # a sandbox without /proc/self/oom_score_adj takes nothing else from us
         Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE))
     os.umask(0o077)
-    os.setpriority(os.PRIO_PROCESS, 0, max(limits.niceness, os.getpriority(os.PRIO_PROCESS, 0)))
+    _give_way(limits.niceness)
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_NOFILE, limits.open_files)
     _lower(resource.RLIMIT_DATA, limits.memory_bytes)
+
+
+def _give_way(niceness: int) -> None:
+    """Be scheduled after Orthanc.
+
+    A session of its own, which each child is, competes as a whole with others where Linux groups them by session
+    (autogroup, sched(7)): its weight counts then, not the process's. A service's sandbox may forbid setpriority(2).
+    """
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, max(niceness, os.getpriority(os.PRIO_PROCESS, 0)))
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(niceness))
 
 
 def _lower(kind: int, wanted: int) -> None:

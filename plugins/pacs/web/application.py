@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from flask import Flask
 
-from pacs.web import assets, formatting, language, measuring, navigation, problems, security
+from pacs.web import access, assets, formatting, language, measuring, navigation, problems, security
 from pacs.web.navigation import PageModule
 from pacs.web.pages import STANDARD_PAGES
 from pacs.web.services import Services
@@ -24,6 +24,7 @@ def create_app(services: Services, modules: Sequence[PageModule] = STANDARD_PAGE
     app.url_map.strict_slashes = False
     measuring.install(app, services.metrics)
     language.install(app, services)
+    access.install(app, services)
     security.install(app)
     formatting.install(app)
     problems.install(app)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from flask import request
 
-HEADER = "Remote-User"
-NOBODY_KNOWN = "local"
-_LONGEST_NAME = 200
+from pacs.access.people import NAME_HEADER, readable_name
 
 
 def current_person() -> str:
     """Return the name that NGINX's sign-in gives the request; "local" where nobody signs in."""
     # A header's bytes come as Latin-1 (PEP 3333); names are UTF-8.
-    name = request.headers.get(HEADER, "").encode("latin-1", "replace").decode("utf-8", "replace")
-    return "".join(filter(str.isprintable, name)).strip()[:_LONGEST_NAME] or NOBODY_KNOWN
+    return readable_name(request.headers.get(NAME_HEADER, "").encode("latin-1", "replace").decode("utf-8", "replace"))
 
 
 def current_actor() -> str:

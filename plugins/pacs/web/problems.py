@@ -66,11 +66,15 @@ def answer_unexpected(error: Exception) -> Response:
 
 
 def _answer(problem: Problem) -> Response:
+    return answer(problem, *_WORDS.get(problem.status, _OTHER))
+
+
+def answer(problem: Problem, title: str, advice: str) -> Response:
+    """Answer a program with the problem, a person with a page or a notice that says `title` and `advice`."""
     if _wants_json():
         response = jsonify(problem.as_dict())
         response.mimetype = "application/problem+json"
     else:
-        title, advice = _WORDS.get(problem.status, _OTHER)
         template = "parts/notice.html" if "HX-Request" in request.headers else "problem.html"
         response = make_response(render_template(template, problem=problem, title=title, advice=advice))
         response.headers["HX-Retarget"] = "#notices"

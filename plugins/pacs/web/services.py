@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from flask import current_app
 
 if TYPE_CHECKING:
+    from pacs.access.settings import AccessSettings
     from pacs.database import Database
     from pacs.decoding.decoder import Decoder
     from pacs.hl7.bridge import Hl7Bridge
@@ -26,6 +27,10 @@ _EXTENSION = "pacs"
 
 class HasWebSettings(Protocol):
     """The settings tree, as far as the pages look at it."""
+
+    @property
+    def access(self) -> AccessSettings:
+        """Whether one has to be somebody to do something."""
 
     @property
     def web(self) -> WebSettings:

@@ -23,7 +23,19 @@ class TlsSettings(_Section):
 
     authorities: Path | None = Field(default=None, description="Certificates (PEM) to trust; null: the system's.")
     certificate: Path | None = Field(default=None, description="Our certificate (PEM), where the other side wants one.")
-    key: Path | None = Field(default=None, description="Its private key (PEM).")
+    key: Path | None = Field(default=None, description="Its private key (PEM); null: in the same file.")
+    server_name: str = Field(default="", description="Name in the other side's certificate; empty: Host.")
+    verify: bool = Field(
+        default=True,
+        description="false: encrypt to whoever answers, an impostor too. Only to find out what a certificate lacks.",
+    )
+
+    @model_validator(mode="after")
+    def _has_certificate_of_key(self) -> Self:
+        if self.key is not None and self.certificate is None:
+            message = "expected Certificate beside Key: the key alone proves nothing"
+            raise ValueError(message)
+        return self
 
 
 class DestinationSettings(_Section):

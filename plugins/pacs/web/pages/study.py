@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from pacs.errors import InvalidInput, NotFound
 from pacs.ports import Archive
+from pacs.web.access import allowed
 from pacs.web.jobs import Job, get_job
 from pacs.web.modalities import list_modalities
 from pacs.web.navigation import PageModule
@@ -33,11 +34,12 @@ def show(study_instance_uid: str) -> str:
     """Show a study."""
     services = Services.current()
     study = _load(services.archive, study_instance_uid)
-    job_id = request.args.get("job", "")
+    may_send = allowed("study.send")
+    job_id = request.args.get("job", "") if may_send else ""
     return render_template(
         "study.html",
         study=study,
-        modalities=list_modalities(services.archive),
+        modalities=list_modalities(services.archive) if may_send else [],
         job=_known_job(services.archive, job_id) if job_id else None,
         ohif=_ohif_link(study.study_instance_uid),
         ohif_of_series=partial(_ohif_link, study.study_instance_uid),

@@ -1,0 +1,103 @@
+"""Who tries keys, passwords or the archive's door too often is shut out everywhere, and the hospital itself never is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from fixtures.hospital_network import Host
+from fixtures.provisioned_server import PreparedServer
+
+BANNED_WITHIN_SECONDS = 10
+SSH = ("ssh", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "PasswordAuthentication=no", "-o", "ConnectTimeout=5")
+
+
+@pytest.fixture
+def attacker(server: PreparedServer, people: dict[str, Host]) -> Iterator[Host]:
+    """Somebody outside, with a clean record before and after."""
+    server.ask("fail2ban-client unban --all")
+    yield people["attacker"]
+    server.ask("fail2ban-client unban --all")
+
+
+def is_banned_within(host: Host, address: str, seconds: float) -> bool:
+    """Return whether no port answers any more within that time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if not host.reaches(address, 443):
+            return not host.reaches(address, 80)
+    return False
+
+
+def sign_in_wrongly(host: Host, server: PreparedServer) -> None:
+    """Try one wrong password at the sign-in, as a program of an attacker does: with the form's token."""
+    portal = f"https://{server.signin_domain}/"
+    script = (
+        "set -e; d=$(mktemp -d); c=\"curl -sk --max-time 5 --resolve $2:443:$1 -c $d/jar -b $d/jar\"; "
+        "t=$($c $3 | sed -n 's/.*name=\"token\" value=\"\\([^\"]*\\)\".*/\\1/p' | head -n 1); "
+        "$c -o /dev/null --data-urlencode user=ghost --data-urlencode password=wrong --data-urlencode token=$t $3"
+    )
+    host.run("sh", "-c", script, "sh", address, server.signin_domain, portal)
+
+
+def refuse_association(host: Host, address: str) -> None:
+    """Ask for an association under a title that is not the archive's."""
+    host.run("/usr/bin/echoscu", "-to", "3", "-ta", "3", "-aec", "WRONG", address, "4242")
+
+
+def test_wrong_passwords_ban(server: PreparedServer, attacker: Host) -> None:
+    """Six wrong sign-ins shut every port within ten seconds."""
+    for _ in range(6):
+        sign_in_wrongly(attacker, server)
+
+    assert is_banned_within(attacker, server.address, BANNED_WITHIN_SECONDS)
+
+
+def test_wrong_keys_ban(server: PreparedServer, attacker: Host, people: dict[str, Host], tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Six wrong ssh keys from where ssh answers at all (a PC of the VPN or the administrators) ban an address that is not excepted."""
+    key = tmp_path_factory.mktemp("keys") / "key"
+    attacker.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
+    # The firewall keeps strangers from ssh: an address is let in for the trial, as one would whose VPN profile was stolen.
+    server.ask(f"nft insert rule inet pacs input ip saddr {attacker.address} tcp dport 22 accept")
+    try:
+        for _ in range(6):
+            attacker.run(*SSH, "-i", key, f"admin@{server.address}", "true")
+        assert is_banned_within(attacker, server.address, BANNED_WITHIN_SECONDS)
+    finally:
+        server.ask("systemctl reload nftables")
+    assert people["radiologist"].reaches(server.address, 443)
+
+
+def test_refused_associations_ban(server: PreparedServer, people: dict[str, Host]) -> None:
+    """Twenty associations that the archive refuses ban a peer outside of the hospital."""
+    partner = people["partner"]
+    for _ in range(20):
+        refuse_association(partner, server.address)
+    try:
+        assert is_banned_within(partner, server.address, BANNED_WITHIN_SECONDS)
+    finally:
+        server.ask("fail2ban-client unban --all")
+
+
+def test_hospital_is_never_banned(server: PreparedServer, people: dict[str, Host]) -> None:
+    """The same from the LAN bans nobody: a modality that is configured wrongly must not lose its images for a day."""
+    modality = people["modality"]
+    for _ in range(25):
+        refuse_association(modality, server.lan_address)
+    for _ in range(7):
+        sign_in_wrongly(modality, server)
+
+    time.sleep(5)
+
+    assert modality.reaches(server.lan_address, 443)
+    assert modality.reaches(server.lan_address, 4242)
+    assert "10.20.0." not in server.ask("fail2ban-client banned")
+
+
+def test_bans_are_in_the_report(server: PreparedServer, attacker: Host) -> None:
+    """Who is banned, and by which jail, stands in the self-check."""
+    server.ask(f"fail2ban-client set sshd banip {attacker.address}")
+
+    assert attacker.address in server.run("pacs-verify", 120).stdout

@@ -1,0 +1,81 @@
+"""What answers from where: every TCP port is tried, by nmap, from each place."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from fixtures.hospital_network import Host
+from fixtures.provisioned_server import PreparedServer
+
+EVERYWHERE = {80, 443}
+# Who stands where, which address he tries, and what must answer to a scan of all 65,535 TCP ports; nothing else may.
+SEEN = {
+    "attacker": ("internet", EVERYWHERE),
+    "partner": ("internet", EVERYWHERE | {4242, 11113, 2762}),
+    "stranger": ("lan", EVERYWHERE | {53}),
+    "modality": ("lan", EVERYWHERE | {53, 4242, 11113, 2762}),
+    "his": ("lan", EVERYWHERE | {53, 2575, 2576}),
+    "admin": ("lan", EVERYWHERE | {53, 22}),
+}
+UDP_PORTS = "53,67,68,69,111,123,137,161,500,514,520,623,1194,1701,1900,4500,5060,5353,11211"
+
+
+def scan(host: Host, address: str, *options: str) -> set[int]:
+    """Return the ports that nmap finds open."""
+    done = host.run(
+        *("nmap", "-n", "-Pn", "--max-retries", "1", "--min-rate", "6000", "-T4", "-oX", "-", *options, address), timeout_seconds=240
+    )
+    assert done.returncode == 0, done.stderr
+    ports = ET.fromstring(done.stdout).iter("port")  # noqa: S314 - nmap's own words
+    return {int(port.attrib["portid"]) for port in ports if port.find("state").attrib["state"] == "open"}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_firewall_opens_to_each_what_is_his(server: PreparedServer, people: dict[str, Host], name: str) -> None:
+    """Of all TCP ports those that are meant for somebody answer him, and no other."""
+    network, expected = SEEN[name]
+    address = server.address if network == "internet" else server.lan_address
+
+    assert scan(people[name], address, "-sS", "-p-") == expected
+
+
+def test_firewall_gives_the_internet_no_udp_but_the_vpn(server: PreparedServer, people: dict[str, Host]) -> None:
+    """No UDP service answers a stranger: not BIND, not the VPN, which says nothing to who has no key."""
+    assert scan(people["attacker"], server.address, "-sU", "-p", UDP_PORTS) == set()
+
+
+def test_firewall_hides_the_lan_address_from_the_internet(server: PreparedServer, people: dict[str, Host]) -> None:
+    """A packet for the LAN's address that comes in from the internet gets no service of the LAN."""
+    attacker = people["attacker"]
+    attacker.run("ip", "route", "replace", server.lan_address, "via", server.address)
+
+    assert scan(attacker, server.lan_address, "-sS", "-p", "22,53,2575,4242,5432,8042") == set()
+
+
+def test_firewall_leaves_a_login_alone_when_it_is_reloaded(server: PreparedServer) -> None:
+    """Reloading the rules cuts no ssh login in use."""
+    said = server.ask("systemctl reload nftables && sleep 1 && systemctl restart nftables && sleep 1 && echo still here")
+
+    assert said == "still here"
+
+
+def test_banned_addresses_stay_banned_when_the_rules_are_reloaded(server: PreparedServer) -> None:
+    """Reloading the firewall forgets no ban."""
+    server.ask("fail2ban-client set sshd banip 198.51.100.200")
+    try:
+        server.ask("systemctl reload nftables")
+        assert "198.51.100.200" in server.ask("nft list ruleset")
+    finally:
+        server.ask("fail2ban-client set sshd unbanip 198.51.100.200")
+
+
+def test_local_accounts_do_not_reach_orthanc(server: PreparedServer) -> None:
+    """Only NGINX, Orthanc itself and root speak to Orthanc's own port; a daemon that was taken over does not."""
+    nobody = "setpriv --reuid=nobody --clear-groups --regid=nogroup python3 -c "
+    program = '"import socket; socket.create_connection((\\"127.0.0.1\\", 8042), 2)"'
+
+    assert server.run(f"{nobody}{program}").returncode != 0
+    assert re.search("8042", server.ask("ss -Hltn"))

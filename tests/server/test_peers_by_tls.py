@@ -1,0 +1,63 @@
+"""HL7 and DICOM by TLS: only for peers with a certificate of this server's that is not revoked."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fixtures.hospital_network import Host
+from fixtures.provisioned_server import PreparedServer
+
+PORTS = (2576, 2762)
+# Prints what the server does with a connection: "refused" when it closes it, "open" if it still stands after two seconds.
+KNOCK = """
+import socket, ssl, sys
+address, port, folder, peer = sys.argv[1:5]
+context = ssl.create_default_context(cafile=None)
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+if peer:
+    context.load_cert_chain(f"{folder}/{peer}.crt", f"{folder}/{peer}.key")
+try:
+    with socket.create_connection((address, int(port)), 5) as plain, context.wrap_socket(plain) as door:
+        door.settimeout(2)
+        print("refused" if door.recv(1) == b"" else "open")
+except TimeoutError:
+    print("open")
+except OSError:
+    print("refused")
+"""
+
+
+@pytest.fixture
+def peer(server: PreparedServer, tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """Make a certificate; return its peer's name and the folder where it and its key are."""
+    name = f"ris-{secrets.token_hex(4)}"
+    done = server.playbook("certificate.yml", "-e", f"peer={name}", "-e", f"certificate_directory={tmp_path}")
+    assert done.returncode == 0, done.stdout
+    yield name, tmp_path
+    shutil.rmtree(tmp_path)
+
+
+def knock(host: Host, server: PreparedServer, port: int, folder: Path, peer: str = "") -> str:
+    """Connect by TLS and return what became of it."""
+    return host.run("python3", "-c", KNOCK, server.address, str(port), str(folder), peer).stdout.strip()
+
+
+def test_only_known_peers_come_in_and_revoked_ones_no_more(
+    server: PreparedServer, people: dict[str, Host], peer: tuple[str, Path]
+) -> None:
+    """Without certificate nothing opens; with one both ports do; revoked, neither does, and the key is not left on the server."""
+    name, folder = peer
+    host = people["partner"]
+    assert [knock(host, server, port, folder) for port in PORTS] == ["refused", "refused"]
+    assert [knock(host, server, port, folder, name) for port in PORTS] == ["open", "open"]
+    assert server.ask(f"ls /etc/pacs/ca/clients/keys | grep -c {name} || true").strip() == "0"
+    assert (folder / f"{name}.key").stat().st_mode & 0o777 == 0o600
+
+    assert server.playbook("certificate.yml", "-e", f"peer={name}", "-e", "state=absent").returncode == 0
+
+    assert [knock(host, server, port, folder, name) for port in PORTS] == ["refused", "refused"]

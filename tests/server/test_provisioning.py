@@ -1,0 +1,94 @@
+"""The playbook itself: how long it takes, that it changes nothing twice, and what the yardsticks say of its server."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from fixtures.provisioned_server import PreparedServer
+
+# systemd's exposure: 10 is none of its walls, 0 all of them.
+EXPOSED_AT_MOST = {
+    "orthanc.service": 1.0,
+    "nginx.service": 3.0,
+    "postgresql@17-main.service": 3.0,
+    "fail2ban.service": 3.0,
+    "named.service": 3.0,
+    "openvpn-server@pacs.service": 3.0,
+}
+
+
+def changed(stdout: str) -> list[str]:
+    """Return the tasks that changed something, by name."""
+    tasks, task = [], ""
+    for line in stdout.splitlines():
+        if line.startswith(("TASK [", "RUNNING HANDLER [")):
+            task = line.partition("[")[2].partition("]")[0]
+        elif line.startswith("changed: "):
+            tasks.append(task)
+    return tasks
+
+
+def test_provisioning_takes_minutes(server: PreparedServer) -> None:
+    """The whole server stands; how long it took is written down for whoever reads the log."""
+    print(f"site.yml took {server.provisioning_seconds:.0f} s")  # noqa: T201
+
+    assert server.ask("systemctl is-system-running || systemctl --failed --no-legend") == "running"
+
+
+def test_second_run_changes_nothing(server: PreparedServer) -> None:
+    """A server that is as it is written is left alone."""
+    done = server.playbook("site.yml")
+
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert changed(done.stdout) == []
+
+
+def test_check_mode_changes_nothing_and_fails_nowhere(server: PreparedServer) -> None:
+    """`--check` on a running server tells what a run would do: nothing."""
+    done = server.playbook("site.yml", "--check", "--diff")
+
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert changed(done.stdout) == []
+
+
+@pytest.mark.parametrize("unit", EXPOSED_AT_MOST)
+def test_unit_is_walled_in(server: PreparedServer, unit: str) -> None:
+    """systemd finds each service as little exposed as was promised."""
+    said = server.ask(f"systemd-analyze security --no-pager {unit} | tail -n 1")
+
+    assert float(re.search(r"(\d+\.\d)", said)[1]) <= EXPOSED_AT_MOST[unit], said  # type: ignore[index]
+
+
+def test_every_unit_of_ours_is_walled_in(server: PreparedServer) -> None:
+    """No long-running unit that this project brings is exposed above 3.0."""
+    units = server.ask("systemctl list-units --type=service --state=running --plain --no-legend 'pacs-*' 'llng*' 'lemonldap*' | cut -d' ' -f1").split()
+    said = {unit: server.ask(f"systemd-analyze security --no-pager {unit} | tail -n 1") for unit in units}
+
+    assert {unit: text for unit, text in said.items() if float(re.search(r"(\d+\.\d)", text)[1]) > 3.0} == {}  # type: ignore[index]
+
+
+def test_lynis_gives_eighty(server: PreparedServer) -> None:
+    """Lynis, an audit that we did not write, gives the server 80 of 100 or more."""
+    server.ask("command -v lynis || DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends lynis", 120)
+    server.run("lynis audit system --quick --no-colors --quiet", 400)
+
+    assert int(server.ask("sed -n 's/^hardening_index=//p' /var/log/lynis-report.dat")) >= 80
+
+
+def test_self_check_keeps_every_promise(server: PreparedServer) -> None:
+    """`verify.yml` finds every promise kept but the one that a container can't keep, and leaves a report to print."""
+    done = server.playbook("verify.yml")
+    results = json.loads(server.ask("cat /var/lib/pacs-report/latest.json"))["results"]
+
+    broken = [f"{result['part']}: {result['promise']}: {result['evidence']}" for result in results if not result["passed"]]
+    # A container has no device mapper: the report must say that its disk is not encrypted, and nothing else.
+    assert [line.partition(":")[0] for line in broken] == ["luks"], "\n".join(broken)
+    assert {"seen from the internet", "seen from the lan", "seen from the admin"} <= {result["part"] for result in results}
+    assert "FAIL" in done.stdout
+    reports = list(Path(server.project, "reports").glob("*.html"))
+    assert reports
+    assert reports[0].read_text().count('class="PASS"') == len(results) - len(broken)
