@@ -36,9 +36,9 @@ def bare_machine(people: dict[str, Host]) -> Iterator[ServerMachine]:
 
 
 @pytest.fixture(scope="session")
-def prepared_server(bare_machine: ServerMachine, tmp_path_factory: pytest.TempPathFactory) -> PreparedServer:
+def prepared_server(bare_machine: ServerMachine) -> PreparedServer:
     """The bare machine and all that is written for it; what looks at it comes before it is provisioned (see below)."""
-    return prepared(bare_machine, tmp_path_factory.mktemp("wheelhouse"))
+    return prepared(bare_machine)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from fixtures.hospital_network import Host
 from fixtures.provisioned_server import PreparedServer
 
 PORTS = (2576, 2762)
-# Prints what the server does with a connection: "refused" when it closes it, "open" if it still stands after two seconds.
+# Prints what the server does with a connection: "refused" when it closes it, else "open" after two seconds.
 KNOCK = """
 import socket, ssl, sys
 address, port, folder, peer = sys.argv[1:5]
@@ -50,7 +50,7 @@ def knock(host: Host, server: PreparedServer, port: int, folder: Path, peer: str
 def test_only_known_peers_come_in_and_revoked_ones_no_more(
     server: PreparedServer, people: dict[str, Host], peer: tuple[str, Path]
 ) -> None:
-    """Without certificate nothing opens; with one both ports do; revoked, neither does, and the key is not left on the server."""
+    """Without certificate no port opens, with one both do, revoked neither; the key is not left on the server."""
     name, folder = peer
     host = people["partner"]
     assert [knock(host, server, port, folder) for port in PORTS] == ["refused", "refused"]

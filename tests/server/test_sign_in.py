@@ -106,7 +106,7 @@ def test_stranger_gets_nothing(server: PreparedServer, stranger: Host, method: s
 
 
 def test_programs_are_told_by_a_problem_and_people_are_led(server: PreparedServer, stranger: Host) -> None:
-    """A program gets 401 with a JSON problem and how to sign in; a person's browser comes to the page, and back afterwards."""
+    """A program gets 401 and how to sign in; a person's browser is led to the page, and back afterwards."""
     program = answer(stranger, server.address, server.domain, "/dicom-web/studies")
     assert program["headers"]["content-type"].startswith("application/problem+json")
     assert json.loads(program["body"])["status"] == program["status"] == 401
@@ -126,7 +126,8 @@ def test_whom_to_tell_of_a_weakness_is_public(server: PreparedServer, stranger: 
 
 def test_the_sign_in_shows_nothing_but_itself(server: PreparedServer, stranger: Host) -> None:
     """Its sessions as REST, its OAuth2 pages and files that no page of it uses do not exist for others."""
-    for path in ("/sessions/global/x", "/index.psgi/sessions/global/x", "/config/latest", "/oauth2/authorize", "/.well-known/openid-configuration",
+    for path in ("/sessions/global/x", "/index.psgi/sessions/global/x", "/config/latest", "/oauth2/authorize",
+                 "/.well-known/openid-configuration",
                  "/javascript/", "/mysession/", "/confs/"):  # fmt: skip
         assert answer(stranger, server.address, server.signin_domain, path)["status"] == 404, path
 
@@ -220,7 +221,8 @@ def test_person_signs_in_from_outside_with_a_second_factor(server: PreparedServe
     password = server.ask(f"pacs-account make {login} 'Ana Núñez' '' radiologist").rpartition(" ")[2].strip()
     try:
         plan = {"domain": server.domain, "address": server.address, "login": login, "password": password}
-        seen = visit(people["radiologist"], **plan, new_password="nine owls above the chapel", path="/pacs/studies")
+        plan |= {"new_password": "nine owls above the chapel", "path": "/pacs/studies"}
+        seen = visit(people["radiologist"], **plan)
     finally:
         server.ask(f"pacs-account remove {login}")
     here, there = f"https://{server.domain}/pacs/studies", f"https://{server.signin_domain}/"
