@@ -96,7 +96,7 @@ def test_there_are_enough_paths() -> None:
 def test_stranger_gets_nothing(server: PreparedServer, stranger: Host, method: str, headers: dict[str, str]) -> None:
     """Every address of the archive answers strangers with the way to the sign-in or a refusal, whatever they claim."""
     requests = [{"host": server.domain, "path": path, "method": method, "headers": headers} for path in PATHS]
-    told = answers(stranger, server.address, requests)
+    told = answers(stranger, server.lan_address, requests)
     leaks = {
         path: (one["status"], one["body"][:80])
         for path, one in zip(PATHS, told, strict=True)
@@ -107,11 +107,11 @@ def test_stranger_gets_nothing(server: PreparedServer, stranger: Host, method: s
 
 def test_programs_are_told_by_a_problem_and_people_are_led(server: PreparedServer, stranger: Host) -> None:
     """A program gets 401 and how to sign in; a person's browser is led to the page, and back afterwards."""
-    program = answer(stranger, server.address, server.domain, "/dicom-web/studies")
+    program = answer(stranger, server.lan_address, server.domain, "/dicom-web/studies")
     assert program["headers"]["content-type"].startswith("application/problem+json")
     assert json.loads(program["body"])["status"] == program["status"] == 401
     assert program["headers"]["www-authenticate"].startswith("Basic ")
-    person = answer(stranger, server.address, server.domain, "/pacs/studies?name=ANA", headers=BROWSER)
+    person = answer(stranger, server.lan_address, server.domain, "/pacs/studies?name=ANA", headers=BROWSER)
     assert person["status"] == 302
     back = base64.b64decode(re.search(r"[?&]url=([^&]+)", person["headers"]["location"]).group(1).replace("%3D", "="))  # type: ignore[union-attr]
     assert back.decode() == f"https://{server.domain}/pacs/studies?name=ANA"
@@ -119,7 +119,7 @@ def test_programs_are_told_by_a_problem_and_people_are_led(server: PreparedServe
 
 def test_whom_to_tell_of_a_weakness_is_public(server: PreparedServer, stranger: Host) -> None:
     """security.txt is there for everybody, and is the only thing that is."""
-    told = answer(stranger, server.address, server.domain, "/.well-known/security.txt")
+    told = answer(stranger, server.lan_address, server.domain, "/.well-known/security.txt")
     assert told["status"] == 200
     assert {"Contact", "Expires"} <= {line.partition(":")[0] for line in told["body"].splitlines()}
 
@@ -129,13 +129,13 @@ def test_the_sign_in_shows_nothing_but_itself(server: PreparedServer, stranger: 
     for path in ("/sessions/global/x", "/index.psgi/sessions/global/x", "/config/latest", "/oauth2/authorize",
                  "/.well-known/openid-configuration",
                  "/javascript/", "/mysession/", "/confs/"):  # fmt: skip
-        assert answer(stranger, server.address, server.signin_domain, path)["status"] == 404, path
+        assert answer(stranger, server.lan_address, server.signin_domain, path)["status"] == 404, path
 
 
 @pytest.mark.parametrize("site", ["domain", "signin_domain"])
 def test_answers_bind_browsers(server: PreparedServer, stranger: Host, site: str) -> None:
     """The headers that OWASP names are on the sign-in's page and on what strangers get."""
-    headers = answer(stranger, server.address, getattr(server, site), "/", headers=BROWSER)["headers"]
+    headers = answer(stranger, server.lan_address, getattr(server, site), "/", headers=BROWSER)["headers"]
     assert headers["strict-transport-security"] == "max-age=31536000; includeSubDomains"
     assert headers["x-content-type-options"] == "nosniff"
     assert "server" not in headers or "/" not in headers["server"]
@@ -154,11 +154,11 @@ def test_machine_signs_in_by_basic_and_gets_only_dicomweb(
     paths = ["/dicom-web/studies?limit=1", "/pacs/studies", "/system", "/ohif/", "/studies"]
     told = answers(
         stranger,
-        server.address,
+        server.lan_address,
         [{"host": server.domain, "path": path, "headers": FORGERIES | proof | {"Cookie": ""}} for path in paths],
     )
     assert [one["status"] for one in told] == [200, 403, 403, 403, 403]
-    wrong = answer(stranger, server.address, server.domain, paths[0], headers=basic(account[0], "wrong"))
+    wrong = answer(stranger, server.lan_address, server.domain, paths[0], headers=basic(account[0], "wrong"))
     assert wrong["status"] == 401
 
 
@@ -167,10 +167,10 @@ def test_session_ends_when_the_account_is_disabled(
 ) -> None:
     """Whoever is disabled is out within fifteen seconds, in the middle of the work."""
     proof = basic(*account)
-    assert answer(stranger, server.address, server.domain, "/dicom-web/studies?limit=1", headers=proof)["status"] == 200
+    assert answer(stranger, server.lan_address, server.domain, "/dicom-web/studies?limit=1", headers=proof)["status"] == 200
     server.ask(f"pacs-account disable {account[0]}")
     started = time.monotonic()
-    while answer(stranger, server.address, server.domain, "/dicom-web/studies?limit=1", headers=proof)["status"] == 200:
+    while answer(stranger, server.lan_address, server.domain, "/dicom-web/studies?limit=1", headers=proof)["status"] == 200:
         assert time.monotonic() - started < END_SECONDS
         time.sleep(0.5)
 
@@ -181,13 +181,13 @@ def test_account_is_locked_after_wrong_passwords(
     """After three wrong passwords even the right one has to wait."""
     for _ in range(3):
         assert (
-            answer(stranger, server.address, server.domain, "/dicom-web/studies", headers=basic(account[0], "wrong"))[
+            answer(stranger, server.lan_address, server.domain, "/dicom-web/studies", headers=basic(account[0], "wrong"))[
                 "status"
             ]
             == 401
         )
     assert (
-        answer(stranger, server.address, server.domain, "/dicom-web/studies", headers=basic(*account))["status"] == 401
+        answer(stranger, server.lan_address, server.domain, "/dicom-web/studies", headers=basic(*account))["status"] == 401
     )
 
 
@@ -195,7 +195,7 @@ def test_failed_sign_in_is_told_with_its_address(
     server: PreparedServer, stranger: Host, account: tuple[str, str]
 ) -> None:
     """The journal says who failed and from where, which is what bans follow."""
-    answer(stranger, server.address, server.domain, "/dicom-web/studies", headers=basic(account[0], "wrong"))
+    answer(stranger, server.lan_address, server.domain, "/dicom-web/studies", headers=basic(account[0], "wrong"))
     told = server.ask("journalctl --since -1min -t LLNG --no-pager")
     assert re.search(rf"PACS-LOGIN-FAILED rhost={re.escape(stranger.address)} user={account[0]} code=5", told)
 
@@ -209,10 +209,10 @@ def test_program_signs_in_by_client_credentials(server: PreparedServer, stranger
     name, secret = next(iter(clients.items()))
     form = urlencode({"grant_type": "client_credentials", "scope": "dicomweb"})
     headers = basic(name, secret) | {"Content-Type": "application/x-www-form-urlencoded"}
-    told = answer(stranger, server.address, server.signin_domain, "/oauth2/token", "POST", headers=headers, body=form)
+    told = answer(stranger, server.lan_address, server.signin_domain, "/oauth2/token", "POST", headers=headers, body=form)
     proof = {"Authorization": f"Bearer {json.loads(told['body'])['access_token']}"}
-    assert answer(stranger, server.address, server.domain, "/dicom-web/studies?limit=1", headers=proof)["status"] == 200
-    assert answer(stranger, server.address, server.domain, "/pacs/studies", headers=proof)["status"] == 403
+    assert answer(stranger, server.lan_address, server.domain, "/dicom-web/studies?limit=1", headers=proof)["status"] == 200
+    assert answer(stranger, server.lan_address, server.domain, "/pacs/studies", headers=proof)["status"] == 403
 
 
 def test_person_signs_in_from_outside_with_a_second_factor(server: PreparedServer, people: dict[str, Host]) -> None:
