@@ -35,11 +35,11 @@ def sign_in_wrongly(host: Host, server: PreparedServer) -> None:
     """Try one wrong password at the sign-in, as a program of an attacker does: with the form's token."""
     portal = f"https://{server.signin_domain}/"
     script = (
-        "set -e; d=$(mktemp -d); c=\"curl -sk --max-time 5 --resolve $2:443:$1 -c $d/jar -b $d/jar\"; "
-        "t=$($c $3 | sed -n 's/.*name=\"token\" value=\"\\([^\"]*\\)\".*/\\1/p' | head -n 1); "
-        "$c -o /dev/null --data-urlencode user=ghost --data-urlencode password=wrong --data-urlencode token=$t $3"
+        "set -e; d=$(mktemp -d); c=\"curl -sk --max-time 5 -c $d/jar -b $d/jar\"; "
+        "t=$($c $1 | sed -n 's/.*name=\"token\" value=\"\\([^\"]*\\)\".*/\\1/p' | head -n 1); "
+        "$c -o /dev/null --data-urlencode user=ghost --data-urlencode password=wrong --data-urlencode token=$t $1"
     )
-    host.run("sh", "-c", script, "sh", address, server.signin_domain, portal)
+    host.run("sh", "-c", script, "sh", portal)
 
 
 def refuse_association(host: Host, address: str) -> None:
@@ -98,6 +98,6 @@ def test_hospital_is_never_banned(server: PreparedServer, people: dict[str, Host
 
 def test_bans_are_in_the_report(server: PreparedServer, attacker: Host) -> None:
     """Who is banned, and by which jail, stands in the self-check."""
-    server.ask(f"fail2ban-client set sshd banip {attacker.address}")
+    server.ask(f"fail2ban-client set pacs-ssh banip {attacker.address}")
 
     assert attacker.address in server.run("pacs-verify", 120).stdout

@@ -64,12 +64,12 @@ def test_firewall_leaves_a_login_alone_when_it_is_reloaded(server: PreparedServe
 
 def test_banned_addresses_stay_banned_when_the_rules_are_reloaded(server: PreparedServer) -> None:
     """Reloading the firewall forgets no ban."""
-    server.ask("fail2ban-client set sshd banip 198.51.100.200")
+    server.ask("fail2ban-client set pacs-ssh banip 198.51.100.200")
     try:
         server.ask("systemctl reload nftables")
         assert "198.51.100.200" in server.ask("nft list ruleset")
     finally:
-        server.ask("fail2ban-client set sshd unbanip 198.51.100.200")
+        server.ask("fail2ban-client set pacs-ssh unbanip 198.51.100.200")
 
 
 def test_local_accounts_do_not_reach_orthanc(server: PreparedServer) -> None:

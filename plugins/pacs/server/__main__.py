@@ -65,7 +65,8 @@ def _become_orthanc(merged: dict[str, Any]) -> None:
     """Write the configuration where this service alone can read it, in memory, and let Orthanc take our place."""
     path = Path(os.environ["RUNTIME_DIRECTORY"]) / "orthanc.json"
     configuration.write(merged, path)
-    os.execv(PROGRAM, [PROGRAM, str(path)])  # noqa: S606 - no shell, and a program of Debian's
+    # Who asked for an association stands in the log by this option alone; whoever is refused too often is banned by it.
+    os.execv(PROGRAM, [PROGRAM, "--verbose-dicom", str(path)])  # noqa: S606 - no shell, and a program of Debian's
 
 
 def _parser() -> argparse.ArgumentParser:
