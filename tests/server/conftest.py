@@ -30,20 +30,20 @@ def people(machines: None) -> Iterator[dict[str, Host]]:  # noqa: ARG001
 
 @pytest.fixture(scope="session")
 def bare_machine(people: dict[str, Host]) -> Iterator[ServerMachine]:
-    """A Debian 13 as its installer leaves it."""
+    """Boot a Debian 13 as its installer leaves it."""
     with server_machine(people["admin"]) as machine:
         yield machine
 
 
 @pytest.fixture(scope="session")
 def prepared_server(bare_machine: ServerMachine) -> PreparedServer:
-    """The bare machine and all that is written for it; what looks at it comes before it is provisioned (see below)."""
+    """Write down for the bare machine what it is to be."""
     return prepared(bare_machine)
 
 
 @pytest.fixture(scope="session")
 def server(prepared_server: PreparedServer) -> PreparedServer:
-    """The server after ansible/site.yml."""
+    """Run ansible/site.yml."""
     provision(prepared_server)
     return prepared_server
 

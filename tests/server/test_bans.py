@@ -1,4 +1,4 @@
-"""Who tries keys, passwords or the archive's door too often is shut out everywhere, and the hospital itself never is."""
+"""Who tries keys, passwords or the archive's door too often is shut out everywhere; the hospital itself never is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,17 @@ from fixtures.hospital_network import Host
 from fixtures.provisioned_server import PreparedServer
 
 BANNED_WITHIN_SECONDS = 10
-SSH = ("ssh", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "PasswordAuthentication=no", "-o", "ConnectTimeout=5")
+SSH = (
+    "ssh",
+    "-o",
+    "StrictHostKeyChecking=no",
+    "-o",
+    "UserKnownHostsFile=/dev/null",
+    "-o",
+    "PasswordAuthentication=no",
+    "-o",
+    "ConnectTimeout=5",
+)
 
 
 @pytest.fixture
@@ -35,8 +45,8 @@ def sign_in_wrongly(host: Host, server: PreparedServer) -> None:
     """Try one wrong password at the sign-in, as a program of an attacker does: with the form's token."""
     portal = f"https://{server.signin_domain}/"
     script = (
-        "set -e; d=$(mktemp -d); c=\"curl -sk --max-time 5 -c $d/jar -b $d/jar\"; "
-        "t=$($c $1 | sed -n 's/.*name=\"token\" value=\"\\([^\"]*\\)\".*/\\1/p' | head -n 1); "
+        'set -e; d=$(mktemp -d); c="curl -sk --max-time 5 -c $d/jar -b $d/jar"; '
+        't=$($c $1 | sed -n \'s/.*name="token" value="\\([^"]*\\)".*/\\1/p\' | head -n 1); '
         "$c -o /dev/null --data-urlencode user=ghost --data-urlencode password=wrong --data-urlencode token=$t $1"
     )
     host.run("sh", "-c", script, "sh", portal)
@@ -55,11 +65,13 @@ def test_wrong_passwords_ban(server: PreparedServer, attacker: Host) -> None:
     assert is_banned_within(attacker, server.address, BANNED_WITHIN_SECONDS)
 
 
-def test_wrong_keys_ban(server: PreparedServer, attacker: Host, people: dict[str, Host], tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Six wrong ssh keys from where ssh answers at all (a PC of the VPN or the administrators) ban an address that is not excepted."""
+def test_wrong_keys_ban(
+    server: PreparedServer, attacker: Host, people: dict[str, Host], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Six wrong ssh keys, from where ssh answers at all, ban an address that is not excepted."""
     key = tmp_path_factory.mktemp("keys") / "key"
     attacker.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
-    # The firewall keeps strangers from ssh: an address is let in for the trial, as one would whose VPN profile was stolen.
+    # The firewall keeps strangers from ssh: one is let in for the trial.
     server.ask(f"nft insert rule inet pacs input ip saddr {attacker.address} tcp dport 22 accept")
     try:
         for _ in range(6):

@@ -26,7 +26,8 @@ UDP_PORTS = "53,67,68,69,111,123,137,161,500,514,520,623,1194,1701,1900,4500,506
 def scan(host: Host, address: str, *options: str) -> set[int]:
     """Return the ports that nmap finds open."""
     done = host.run(
-        *("nmap", "-n", "-Pn", "--max-retries", "1", "--min-rate", "6000", "-T4", "-oX", "-", *options, address), timeout_seconds=240
+        *("nmap", "-n", "-Pn", "--max-retries", "1", "--min-rate", "6000", "-T4", "-oX", "-", *options, address),
+        timeout_seconds=240,
     )
     assert done.returncode == 0, done.stderr
     ports = ET.fromstring(done.stdout).iter("port")  # noqa: S314 - nmap's own words
@@ -57,7 +58,9 @@ def test_firewall_hides_the_lan_address_from_the_internet(server: PreparedServer
 
 def test_firewall_leaves_a_login_alone_when_it_is_reloaded(server: PreparedServer) -> None:
     """Reloading the rules cuts no ssh login in use."""
-    said = server.ask("systemctl reload nftables && sleep 1 && systemctl restart nftables && sleep 1 && echo still here")
+    said = server.ask(
+        "systemctl reload nftables && sleep 1 && systemctl restart nftables && sleep 1 && echo still here"
+    )
 
     assert said == "still here"
 

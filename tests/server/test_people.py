@@ -27,7 +27,11 @@ def ct(server: PreparedServer, people: dict[str, Host], tmp_path_factory: pytest
     """Send a CT from the modality, a real one where there is one, and return its Study Instance UID."""
     folder = tmp_path_factory.mktemp("ct")
     real = Path("/shared/data/dicom/ct_head_ge_vartilt28")
-    files = sorted(path for path in real.rglob("*") if path.is_file() and path.read_bytes()[128:132] == b"DICM") if real.is_dir() else []
+    files = (
+        sorted(path for path in real.rglob("*") if path.is_file() and path.read_bytes()[128:132] == b"DICM")
+        if real.is_dir()
+        else []
+    )
     if not files:
         for number, instance in enumerate(ct_series()):
             (folder / f"{number}.dcm").write_bytes(as_file(instance))
@@ -42,9 +46,11 @@ def ct(server: PreparedServer, people: dict[str, Host], tmp_path_factory: pytest
 
 @pytest.fixture
 def radiologists_account(server: PreparedServer) -> Iterator[dict[str, str]]:
-    """A new account and the password of its first sign-in."""
+    """Make an account, with the password of its first sign-in."""
     login = f"ana-{secrets.token_hex(3)}"
-    done = server.playbook("user.yml", "-e", f"login={login}", "-e", '{"full_name": "Ana Núñez"}', "-e", "role=radiologist")
+    done = server.playbook(
+        "user.yml", "-e", f"login={login}", "-e", '{"full_name": "Ana Núñez"}', "-e", "role=radiologist"
+    )
     assert done.returncode == 0, done.stdout[-3000:]
     password = server.ask(f"pacs-account password {login}").rpartition(" ")[2].strip()
     yield {"login": login, "password": password, "new_password": "nine owls above the chapel"}
@@ -67,7 +73,9 @@ def test_radiologist_sees_a_ct_from_the_internet(
 @contextmanager
 def connected(doctor: Host, profile: Path, log: Path) -> Iterator[bool]:
     """Connect by a VPN profile; yield whether it did."""
-    process = doctor.start("openvpn", "--config", profile, "--connect-retry-max", "2", "--connect-timeout", "10", log=log)
+    process = doctor.start(
+        "openvpn", "--config", profile, "--connect-retry-max", "2", "--connect-timeout", "10", log=log
+    )
     try:
         deadline = time.monotonic() + CONNECT_SECONDS
         while time.monotonic() < deadline and process.poll() is None:
@@ -113,7 +121,8 @@ def test_doctor_sees_a_ct_over_the_vpn_until_the_profile_is_revoked(
 def test_referring_doctor_may_look_and_nothing_else(server: PreparedServer, people: dict[str, Host], ct: str) -> None:
     """Somebody who may only look can't delete, send or see stations, whatever address is tried."""
     answers = server.ask(
-        "for try in 'DELETE /studies/x' 'POST /modalities/CT1/store' 'GET /modalities' 'GET /pacs/aes' 'POST /tools/execute-script'; do "
+        "for try in 'DELETE /studies/x' 'POST /modalities/CT1/store' 'GET /modalities' 'GET /pacs/aes' "
+        "'POST /tools/execute-script'; do "
         "set -- $try; curl -s -o /dev/null -w '%{http_code} ' -X $1 -H 'Remote-User: ref' -H 'Pacs-Roles: referring' "
         "-H 'X-Forwarded-For: 192.0.2.1' http://127.0.0.1:8042$2; done"
     )

@@ -12,25 +12,54 @@ from fixtures.server_machine import ServerMachine
 
 # What a person wrote wrongly, in a file of the server's own, and what must be said: the line, and words of the message.
 BROKEN = {
-    "a network that is none": ("pacs_networks:\n  admin: [10.20.0.5/32]\n  lan: [10.20.0.0/33]\n  vpn: [10.94.0.0/24]\n", 3, "10.20.0.0/33"),
-    "a VPN that overlaps the LAN": ("pacs_networks:\n  admin: [10.20.0.5/32]\n  lan: [10.20.0.0/24]\n  vpn: [10.20.0.128/25]\n", 4, "overlaps"),
-    "the whole internet as administrators": ("pacs_networks:\n  admin: [0.0.0.0/0]\n  lan: [10.20.0.0/24]\n  vpn: [10.94.0.0/24]\n", 2, "whole internet"),
-    "one AE title twice": ("pacs_dicom_peers:\n  - {aet: CT1, address: 10.20.0.21}\n  - {aet: CT1, address: 10.20.0.22}\n", 3, "also peer 1's"),
+    "a network that is none": (
+        "pacs_networks:\n  admin: [10.20.0.5/32]\n  lan: [10.20.0.0/33]\n  vpn: [10.94.0.0/24]\n",
+        3,
+        "10.20.0.0/33",
+    ),
+    "a VPN that overlaps the LAN": (
+        "pacs_networks:\n  admin: [10.20.0.5/32]\n  lan: [10.20.0.0/24]\n  vpn: [10.20.0.128/25]\n",
+        4,
+        "overlaps",
+    ),
+    "the whole internet as administrators": (
+        "pacs_networks:\n  admin: [0.0.0.0/0]\n  lan: [10.20.0.0/24]\n  vpn: [10.94.0.0/24]\n",
+        2,
+        "whole internet",
+    ),
+    "one AE title twice": (
+        "pacs_dicom_peers:\n  - {aet: CT1, address: 10.20.0.21}\n  - {aet: CT1, address: 10.20.0.22}\n",
+        3,
+        "also peer 1's",
+    ),
     "a station by name": ("pacs_dicom_peers:\n  - {aet: CT1, address: ct1.hospital}\n", 2, "no address"),
     "a variable misspelled": ("\npacs_dicom_peer: []\n", 2, "Did you mean pacs_dicom_peers?"),
-    "the example's key": ('\n\nssh_admins:\n  - name: admin\n    keys: ["ssh-ed25519 REPLACE-WITH-YOUR-PUBLIC-KEY you@your-pc"]\n', 5, "example's value"),
+    "the example's key": (
+        '\n\nssh_admins:\n  - name: admin\n    keys: ["ssh-ed25519 REPLACE-WITH-YOUR-PUBLIC-KEY you@your-pc"]\n',
+        5,
+        "example's value",
+    ),
     "a port that is no number": ("pacs_dicom_port: many\n", 1, "int"),
     "two services at one port": ("# moved\npacs_hl7_port: 11113\n", 2, "also that of pacs_mpps_port"),
     "a way of unlocking that does not exist": ("luks_unlock: magic\n", 1, "value of luks_unlock must be one of"),
     "a key written twice": ("pacs_aet: PACS\npacs_aet: PACS2\n", 2, "written twice"),
-    "a domain that does not resolve": ("pacs_domain: nowhere.invalid\npreflight_domain_must_resolve: true\n", 1, "does not resolve"),
+    "a domain that does not resolve": (
+        "pacs_domain: nowhere.invalid\npreflight_domain_must_resolve: true\n",
+        1,
+        "does not resolve",
+    ),
 }
 # Faults of the machine have no line.
 UNFIT = {
-    "no second disk": ("pacs_disk_encryption: true\nluks_device: /dev/disk/by-id/not-there\n", "/dev/disk/by-id/not-there"),
+    "no second disk": (
+        "pacs_disk_encryption: true\nluks_device: /dev/disk/by-id/not-there\n",
+        "/dev/disk/by-id/not-there",
+    ),
     "a port that another program holds": ("pacs_hl7_port: 9999\n", "port 9999 (pacs_hl7_port) is held by perl"),
 }
-LISTENER = "use IO::Socket::INET; $s = IO::Socket::INET->new(LocalPort => 9999, Listen => 1, ReuseAddr => 1) or die; sleep 300"
+LISTENER = (
+    "use IO::Socket::INET; $s = IO::Socket::INET->new(LocalPort => 9999, Listen => 1, ReuseAddr => 1) or die; sleep 300"
+)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +113,9 @@ def test_preflight_changes_nothing(said: dict[str, str], bare_machine: ServerMac
     assert said
     places = "/etc /usr /opt /srv /var/lib /home /boot"
 
-    changed = bare_machine.ask(f"find {places} -xdev -newer /marker -type f -not -path '/var/lib/systemd/*' -not -path '*/.ansible/*'")
+    changed = bare_machine.ask(
+        f"find {places} -xdev -newer /marker -type f -not -path '/var/lib/systemd/*' -not -path '*/.ansible/*'"
+    )
 
     assert changed == ""
 

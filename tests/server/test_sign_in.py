@@ -167,10 +167,16 @@ def test_session_ends_when_the_account_is_disabled(
 ) -> None:
     """Whoever is disabled is out within fifteen seconds, in the middle of the work."""
     proof = basic(*account)
-    assert answer(stranger, server.lan_address, server.domain, "/dicom-web/studies?limit=1", headers=proof)["status"] == 200
+    assert (
+        answer(stranger, server.lan_address, server.domain, "/dicom-web/studies?limit=1", headers=proof)["status"]
+        == 200
+    )
     server.ask(f"pacs-account disable {account[0]}")
     started = time.monotonic()
-    while answer(stranger, server.lan_address, server.domain, "/dicom-web/studies?limit=1", headers=proof)["status"] == 200:
+    while (
+        answer(stranger, server.lan_address, server.domain, "/dicom-web/studies?limit=1", headers=proof)["status"]
+        == 200
+    ):
         assert time.monotonic() - started < END_SECONDS
         time.sleep(0.5)
 
@@ -181,13 +187,14 @@ def test_account_is_locked_after_wrong_passwords(
     """After three wrong passwords even the right one has to wait."""
     for _ in range(3):
         assert (
-            answer(stranger, server.lan_address, server.domain, "/dicom-web/studies", headers=basic(account[0], "wrong"))[
-                "status"
-            ]
+            answer(
+                stranger, server.lan_address, server.domain, "/dicom-web/studies", headers=basic(account[0], "wrong")
+            )["status"]
             == 401
         )
     assert (
-        answer(stranger, server.lan_address, server.domain, "/dicom-web/studies", headers=basic(*account))["status"] == 401
+        answer(stranger, server.lan_address, server.domain, "/dicom-web/studies", headers=basic(*account))["status"]
+        == 401
     )
 
 
@@ -209,9 +216,14 @@ def test_program_signs_in_by_client_credentials(server: PreparedServer, stranger
     name, secret = next(iter(clients.items()))
     form = urlencode({"grant_type": "client_credentials", "scope": "dicomweb"})
     headers = basic(name, secret) | {"Content-Type": "application/x-www-form-urlencoded"}
-    told = answer(stranger, server.lan_address, server.signin_domain, "/oauth2/token", "POST", headers=headers, body=form)
+    told = answer(
+        stranger, server.lan_address, server.signin_domain, "/oauth2/token", "POST", headers=headers, body=form
+    )
     proof = {"Authorization": f"Bearer {json.loads(told['body'])['access_token']}"}
-    assert answer(stranger, server.lan_address, server.domain, "/dicom-web/studies?limit=1", headers=proof)["status"] == 200
+    assert (
+        answer(stranger, server.lan_address, server.domain, "/dicom-web/studies?limit=1", headers=proof)["status"]
+        == 200
+    )
     assert answer(stranger, server.lan_address, server.domain, "/pacs/studies", headers=proof)["status"] == 403
 
 

@@ -1,4 +1,4 @@
-"""Looks through everything a person has written for a server and through the server itself, and tells all faults at once.
+"""Looks through all that is written for a server and through the server itself, and tells all faults at once.
 
 It runs on the control machine, changes nothing, and names for each fault the file and line, what was expected, what was
 found, and what to do.
@@ -26,9 +26,12 @@ DEBIAN = "13"
 MEMORY_MB = 3500
 ROOT_FREE_MB = 8000
 VAULT_CHARACTERS = 16
+LAST_PORT = 65535
 PLACEHOLDER = re.compile(r"REPLACE-WITH|CHANGE-ME|hospital\.example", re.IGNORECASE)
 AE_TITLE = re.compile(r"[!-\[\]-~](?:[ -\[\]-~]{0,14}[!-\[\]-~])?")
-HOST_NAME = re.compile(r"(?=.{4,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]", re.IGNORECASE)
+HOST_NAME = re.compile(
+    r"(?=.{4,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]", re.IGNORECASE
+)
 # What may listen already: our own services from an earlier run.
 OWN_LISTENERS = {"nginx", "Orthanc", "named", "openvpn", "sshd", "python3", "python", "systemd", "certbot"}
 PUBLIC_PORTS = {"HTTPS": 443, "HTTP (redirect to HTTPS)": 80, "DNS": 53}
@@ -55,7 +58,9 @@ class Fault:
 class Places:
     """Where each variable is written: files of host_vars and group_vars, and the inventory."""
 
-    def __init__(self, directories: Sequence[Path], inventories: Sequence[Path], groups: Sequence[str], host: str) -> None:
+    def __init__(
+        self, directories: Sequence[Path], inventories: Sequence[Path], groups: Sequence[str], host: str
+    ) -> None:
         self._nodes: dict[str, tuple[Path, yaml.Node, yaml.Node]] = {}
         self._lines: dict[str, tuple[Path, int]] = {}
         self.faults: list[Fault] = []
@@ -76,7 +81,9 @@ class Places:
             for key, value in node.value:
                 line = key.start_mark.line + 1
                 if key.value in seen:
-                    self.faults.append(Fault((key.value,), f"it is written twice, in lines {seen[key.value]} and {line}", "Keep one."))
+                    self.faults.append(
+                        Fault((key.value,), f"it is written twice, in lines {seen[key.value]} and {line}", "Keep one.")
+                    )
                 seen[key.value] = line
                 self._nodes[key.value] = (path, key, value)
 
@@ -151,9 +158,9 @@ class Variables:
         return self._templar.template(self._task_vars[name])
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return a variable's value, or `default` where it is missing or can't be filled in (another rule tells that)."""
+        """Return a variable's value, or `default` where it is missing or can't be filled in."""
         try:
-            return self[name] if name in self else default
+            return self[name] if name in self else default  # noqa: SIM401 (that would be this method)
         except AnsibleError:
             return default
 
@@ -172,23 +179,31 @@ def check_types(variables: Variables, options: dict[str, dict[str, Any]], writte
         try:
             value = variables[name]
         except AnsibleError as error:
-            yield Fault((name,), f"it can't be filled in: {str(error).splitlines()[0]}", "Define what it refers to, or correct the name.")
+            yield Fault(
+                (name,),
+                f"it can't be filled in: {str(error).splitlines()[0]}",
+                "Define what it refers to, or correct the name.",
+            )
             continue
         if name.startswith("vault_") or option.get("no_log"):
             continue
-        known = {key: option[key] for key in ("type", "choices", "elements", "options", "required_together") if key in option}
+        known = {
+            key: option[key] for key in ("type", "choices", "elements", "options", "required_together") if key in option
+        }
         result = ArgumentSpecValidator({name: known}).validate({name: value})
         for message in result.error_messages if name in written else ():
             yield Fault((name,), message, "Correct it; the role's defaults/main.yml says what it means.")
 
 
 def check_names(options: dict[str, dict[str, Any]], written: set[str]) -> Iterator[Fault]:
-    """Find variables that nothing reads: mostly typing mistakes, which would leave a default where a choice was meant."""
+    """Find variables that nothing reads: mostly typing mistakes, which leave a default where a choice was meant."""
     for name in sorted(written - set(options)):
         if NOT_OURS.match(name):
             continue
         near = difflib.get_close_matches(name, options, n=1)
-        yield Fault((name,), "nothing reads a variable of this name", f"Did you mean {near[0]}?" if near else "Take it out.")
+        yield Fault(
+            (name,), "nothing reads a variable of this name", f"Did you mean {near[0]}?" if near else "Take it out."
+        )
 
 
 def check_placeholders(variables: Variables, written: set[str]) -> Iterator[Fault]:
@@ -212,7 +227,7 @@ def _texts(value: Any, path: Path_) -> Iterator[tuple[Path_, str]]:
             yield from _texts(item, (*path, index))
 
 
-def check_networks(variables: Variables) -> Iterator[Fault]:
+def check_networks(variables: Variables) -> Iterator[Fault]:  # noqa: C901 (one rule after the other)
     """Check the zones: networks that are networks, none that swallows the internet, none that overlaps the VPN."""
     zones = variables.get("pacs_networks")
     if not isinstance(zones, dict):
@@ -221,14 +236,20 @@ def check_networks(variables: Variables) -> Iterator[Fault]:
     for zone in ("admin", "lan", "vpn"):
         listed = zones.get(zone)
         if not isinstance(listed, list) or not listed:
-            yield Fault(("pacs_networks", zone), f"found {listed!r}, expected a list of networks", "Write e.g. [192.0.2.0/24].")
+            yield Fault(
+                ("pacs_networks", zone), f"found {listed!r}, expected a list of networks", "Write e.g. [192.0.2.0/24]."
+            )
             continue
         for index, text in enumerate(listed):
             path = ("pacs_networks", zone, index)
             try:
                 network = ipaddress.ip_network(text)
             except ValueError as error:
-                yield Fault(path, f"{text!r} is no network: {error}", "Write its first address and its length, e.g. 192.0.2.0/24.")
+                yield Fault(
+                    path,
+                    f"{text!r} is no network: {error}",
+                    "Write its first address and its length, e.g. 192.0.2.0/24.",
+                )
                 continue
             if network.prefixlen == 0:
                 yield Fault(path, f"{text} is the whole internet", "Name the hospital's own networks.")
@@ -237,7 +258,11 @@ def check_networks(variables: Variables) -> Iterator[Fault]:
         for zone in ("lan", "admin"):
             for _, other in networks.get(zone, []):
                 if network.version == other.version and network.overlaps(other):
-                    yield Fault(path, f"the VPN's {network} overlaps {other} ({zone})", "Give the VPN a network that is used nowhere else.")
+                    yield Fault(
+                        path,
+                        f"the VPN's {network} overlaps {other} ({zone})",
+                        "Give the VPN a network that is used nowhere else.",
+                    )
 
 
 def check_peers(variables: Variables) -> Iterator[Fault]:
@@ -247,14 +272,20 @@ def check_peers(variables: Variables) -> Iterator[Fault]:
         path: Path_ = ("pacs_dicom_peers", index)
         title = peer.get("aet")
         if not isinstance(title, str) or not AE_TITLE.fullmatch(title):
-            yield Fault((*path, "aet"), f"{title!r} is no AE title", "Give 1 to 16 ASCII characters without a backslash.")
+            yield Fault(
+                (*path, "aet"), f"{title!r} is no AE title", "Give 1 to 16 ASCII characters without a backslash."
+            )
         elif title in titles:
-            yield Fault((*path, "aet"), f"the AE title {title} is also peer {titles[title] + 1}'s", "Each station needs its own.")
+            yield Fault(
+                (*path, "aet"),
+                f"the AE title {title} is also peer {titles[title] + 1}'s",
+                "Each station needs its own.",
+            )
         else:
             titles[title] = index
         yield from _address_fault((*path, "address"), peer.get("address"))
         port = peer.get("port", 104)
-        if not isinstance(port, int) or not 1 <= port <= 65535:
+        if not isinstance(port, int) or not 1 <= port <= LAST_PORT:
             yield Fault((*path, "port"), f"{port!r} is no port", "Give a number from 1 to 65535.")
     for index, peer in enumerate(_dictionaries(variables.get("pacs_hl7_peers"))):
         if not peer.get("name"):
@@ -274,7 +305,9 @@ def _address_fault(path: Path_, text: Any) -> Iterator[Fault]:
         found = f"{text} is the whole internet"
     except (ValueError, TypeError):
         found = f"{text!r} is no address"
-    yield Fault(path, found, "Give the station's own address, e.g. 192.0.2.21: names are not looked up for every association.")
+    yield Fault(
+        path, found, "Give the station's own address, e.g. 192.0.2.21: names are not looked up for every association."
+    )
 
 
 def check_ports(variables: Variables) -> Iterator[Fault]:
@@ -312,8 +345,9 @@ def _resolution_fault(name: str, domain: str, variables: Variables) -> Iterator[
     if not found & expected:
         seen = f"resolves to {', '.join(sorted(found))}" if found else "does not resolve"
         yield Fault(
-            (name,), f"{domain} {seen}, expected {variables.get('pacs_public_address')}",
-            "Have it entered in the DNS, or choose certificates that need no name in the internet (certificates_source).",
+            (name,),
+            f"{domain} {seen}, expected {variables.get('pacs_public_address')}",
+            "Have it entered in the DNS, or choose certificates that need none (certificates_source).",
         )
 
 
@@ -326,19 +360,34 @@ def check_machine(facts: dict[str, Any], machine: dict[str, Any]) -> Iterator[Fa
     if facts.get("distribution") != "Debian" or str(facts.get("distribution_major_version")) != DEBIAN:
         yield Fault((), f"the server runs {system}, expected Debian {DEBIAN}", "Install Debian 13 (trixie) on it.")
     if facts.get("architecture") not in {"x86_64", "aarch64"}:
-        yield Fault((), f"the server is a {facts.get('architecture')}, expected x86_64 or aarch64", "Take another machine.")
+        yield Fault(
+            (), f"the server is a {facts.get('architecture')}, expected x86_64 or aarch64", "Take another machine."
+        )
     if facts.get("memtotal_mb", 0) < MEMORY_MB:
-        yield Fault((), f"the server has {facts.get('memtotal_mb')} MB of memory, expected {MEMORY_MB} or more", "Give it 4 GB; 16 serve a hospital.")
+        yield Fault(
+            (),
+            f"the server has {facts.get('memtotal_mb')} MB of memory, expected {MEMORY_MB} or more",
+            "Give it 4 GB; 16 serve a hospital.",
+        )
     if machine["root_free_mb"] < ROOT_FREE_MB:
-        yield Fault((), f"/ has {machine['root_free_mb']} MB left, expected {ROOT_FREE_MB} or more", "Give the system a larger disk.")
+        yield Fault(
+            (),
+            f"/ has {machine['root_free_mb']} MB left, expected {ROOT_FREE_MB} or more",
+            "Give the system a larger disk.",
+        )
     if abs(machine["clock_ahead_seconds"]) > 300:  # noqa: PLR2004
-        yield Fault((), f"its clock is {machine['clock_ahead_seconds']} s ahead of this machine's", "Set it; certificates and one-time codes depend on it.")
+        yield Fault(
+            (),
+            f"its clock is {machine['clock_ahead_seconds']} s ahead of this machine's",
+            "Set it; certificates and one-time codes depend on it.",
+        )
 
 
 def check_listeners(variables: Variables, listening: Sequence[str]) -> Iterator[Fault]:
     """Find ports that something else than this project holds. `listening`: lines of `ss -Hltnp`."""
     wanted = dict(PUBLIC_PORTS) | {
-        name: variables.get(name) for name in ("pacs_dicom_port", "pacs_mpps_port", "pacs_hl7_port", "pacs_dicom_tls_port", "pacs_hl7_tls_port")
+        name: variables.get(name)
+        for name in ("pacs_dicom_port", "pacs_mpps_port", "pacs_hl7_port", "pacs_dicom_tls_port", "pacs_hl7_tls_port")
     }
     owners: dict[int, set[str]] = {}
     for line in listening:
@@ -348,7 +397,11 @@ def check_listeners(variables: Variables, listening: Sequence[str]) -> Iterator[
     for name, port in wanted.items():
         strangers = owners.get(port, set()) - OWN_LISTENERS
         if strangers:
-            yield Fault((), f"port {port} ({name}) is held by {', '.join(sorted(strangers))}", "Stop and remove it: this server is for the archive alone.")
+            yield Fault(
+                (),
+                f"port {port} ({name}) is held by {', '.join(sorted(strangers))}",
+                "Stop and remove it: this server is for the archive alone.",
+            )
 
 
 def report(faults: Sequence[Fault], places: Places) -> str:
@@ -403,7 +456,9 @@ def _options(roles: Path) -> dict[str, dict[str, Any]]:
 
 
 def _places(task_vars: dict[str, Any]) -> Places:
-    inventories = [Path(source) for source in task_vars.get("ansible_inventory_sources") or [] if not source.endswith(",")]
+    inventories = [
+        Path(source) for source in task_vars.get("ansible_inventory_sources") or [] if not source.endswith(",")
+    ]
     directories = [Path(task_vars["playbook_dir"]), *(path if path.is_dir() else path.parent for path in inventories)]
     unique = list(dict.fromkeys(directory.resolve() for directory in directories))
     return Places(unique, inventories, ["all", *task_vars.get("group_names", [])], task_vars["inventory_hostname"])

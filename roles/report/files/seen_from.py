@@ -13,8 +13,17 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 TIMEOUT_SECONDS = 3
+HTTPS = 443
 # What must not be had without a sign-in: a page, a file, DICOMweb, Orthanc's REST API.
-CLOSED_PATHS = ("/pacs/", "/ohif/index.html", "/dicom-web/studies", "/patients", "/app/explorer.html", "/instances", "/system")
+CLOSED_PATHS = (
+    "/pacs/",
+    "/ohif/index.html",
+    "/dicom-web/studies",
+    "/patients",
+    "/app/explorer.html",
+    "/instances",
+    "/system",
+)
 
 
 def answers(address, port):
@@ -57,11 +66,19 @@ def results(question):
     zone = question["zone"]
     ports = sorted({*question["open"], *question["shut"]})
     with ThreadPoolExecutor(16) as pool:
-        reached = {port for port, yes in zip(ports, pool.map(lambda port: answers(question["address"], port), ports)) if yes}
+        reached = {
+            port
+            for port, yes in zip(ports, pool.map(lambda port: answers(question["address"], port), ports), strict=False)
+            if yes
+        }
     missing, surplus = set(question["open"]) - reached, set(question["shut"]) & reached
     tried = ", ".join(f"{port} {'open' if port in reached else 'shut'}" for port in ports)
-    yield f"From the {zone}, the ports that must answer do, and no other of those tried", not missing and not surplus, tried
-    if 443 in question["open"]:
+    yield (
+        f"From the {zone}, the ports that must answer do, and no other of those tried",
+        not missing and not surplus,
+        tried,
+    )
+    if HTTPS in question["open"]:
         seen = {path: status_of(question, path) for path in CLOSED_PATHS}
         yield (
             f"From the {zone}, nothing can be had without signing in",
@@ -76,7 +93,13 @@ def main():
     """Answer the question."""
     question = json.load(sys.stdin)
     part = f"seen from the {question['zone']}"
-    json.dump([{"part": part, "promise": promise, "passed": passed, "evidence": evidence} for promise, passed, evidence in results(question)], sys.stdout)
+    json.dump(
+        [
+            {"part": part, "promise": promise, "passed": passed, "evidence": evidence}
+            for promise, passed, evidence in results(question)
+        ],
+        sys.stdout,
+    )
 
 
 if __name__ == "__main__":
