@@ -5,4 +5,4 @@ ruff check .
 ruff format --check .
 mypy
 djlint --lint plugins/pacs/web/templates
-ansible-lint --offline --quiet
+ansible-lint --offline -q
