@@ -24,7 +24,6 @@ from orthanc_glue.worklist import WorklistProvider  # noqa: E402
 from pacs.application import Application, Host  # noqa: E402
 from pacs.native.dicom_port import hold_back_silent_connections  # noqa: E402
 from pacs.native.index_commits import sync_each_commit_of_the_index  # noqa: E402
-from pacs.native.index_trips import ask_the_index_less_often  # noqa: E402
 from pacs.native.jpeg_ls_encoder import switch_off_jpeg_ls_encoder  # noqa: E402
 from pacs.native.thread_stacks import give_http_threads_whole_stacks  # noqa: E402
 from pacs.settings import parse_settings  # noqa: E402
@@ -38,8 +37,6 @@ give_http_threads_whole_stacks()
 sync_each_commit_of_the_index()
 callbacks = Callbacks(orthanc)
 configuration = json.loads(orthanc.GetConfiguration())
-if postgresql := configuration.get("PostgreSQL", {}):
-    ask_the_index_less_often(is_alone=postgresql.get("Lock", True) and postgresql.get("IndexConnectionsCount", 1) == 1)
 settings = parse_settings(configuration.get("Pacs", {}))
 application = Application(
     settings,
