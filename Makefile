@@ -42,6 +42,7 @@ bench: ## speed and memory against stock Orthanc, as ratios
 
 soak: ## long trials, for a night
 	@$(IN_TEST_ROOT) pytest tests/soak --timeout 0
+	@PACS_KERNEL=yes $(ROOT)/server.sh pytest tests/server/test_luks.py --timeout 0
 
 lint: ## style, types, templates
 	@$(IN_TEST_ROOT) $(ROOT)/lint.sh

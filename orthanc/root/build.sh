@@ -92,3 +92,7 @@ layer "the Debian 13 root ($flavour)" "$(debian_layer)" fill_debian
 layer "the Python packages ($flavour)" "$(venv_layer)" fill_venv
 layer "the viewers" "$(viewers_layer)" fill_viewers
 if [ "$wanted" = server ]; then layer "the Debian 13 that is provisioned" "$(server_layer)" fill_server; fi
+if [ "$wanted" = server ] && [ -n "${PACS_KERNEL-}" ]; then
+  . "$here/virtual_machine.sh"
+  layer "the virtual machine" "$(virtual_machine_layer)" fill_virtual_machine
+fi

@@ -18,7 +18,14 @@ if [ -n "$refusal" ]; then
 fi
 
 "$here/build.sh" server
+# A kernel of its own takes QEMU minutes to boot: only where it is asked for (make soak).
+virtual_machine=()
+if [ -n "${PACS_KERNEL-}" ]; then
+  . "$here/virtual_machine.sh"
+  virtual_machine=(--read "$(virtual_machine_layer)" /machines/virtual-machine)
+fi
 # Packages that a machine has fetched are there for the next one.
 mkdir -p "$cache/archives/partial" "$cache/machines"
 exec "$here/enter.sh" --test --all-rights --network --writable-checkout "${shared[@]}" \
-  --bind "$cache/machines" /machines/disks --bind "$cache/archives" /machines/archives --read "$(server_layer)" /machines/debian -- "$@"
+  --bind "$cache/machines" /machines/disks --bind "$cache/archives" /machines/archives --read "$(server_layer)" /machines/debian \
+  "${virtual_machine[@]}" -- "$@"
