@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,15 +10,13 @@ from io import BytesIO
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
-from fixtures.browsers import ARGUMENTS
+from fixtures.browsers import GRAPHICS, chromium
 from fixtures.fictitious_studies import as_file, dicom_image
 from fixtures.signed_in_pacs import COOKIE, SignedInPacs, signed_in_pacs
 from pacs.archive_http import HttpArchive
 
-# WebGL without a graphics card.
-GRAPHICS = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 SECONDS = 60
 BRIGHT = 190
 
@@ -49,13 +46,8 @@ def study(signed: SignedInPacs) -> str:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Run one browser that can draw by WebGL."""
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("no chromium on this machine")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS, *GRAPHICS])
+    with chromium(*GRAPHICS) as started:
         yield started
-        started.close()
 
 
 @contextmanager

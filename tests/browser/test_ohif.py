@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from io import BytesIO
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Browser, FilePayload, Locator, Page, Request, Response, expect, sync_playwright
+from playwright.sync_api import Browser, FilePayload, Locator, Page, Request, Response, expect
 from pydicom import Dataset
 from pydicom.uid import (
     UID,
@@ -28,7 +27,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from fixtures.browsers import ARGUMENTS
+from fixtures.browsers import GRAPHICS, chromium
 from fixtures.fictitious_studies import as_file, dicom_image
 from fixtures.running_pacs import RunningPacs
 from fixtures.sample_images import image_in
@@ -38,8 +37,6 @@ from pacs.demo.attributes import Series, Study
 from pacs.demo.documents import pdf_document
 from pacs.demo.studies import ct_series
 
-# WebGL without a graphics card.
-GRAPHICS = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 SECONDS = 60
 DARK, BRIGHT = 60, 190
 # Sent as they are stored, for the browser to decode; the others reach it as Explicit VR Little Endian.
@@ -73,13 +70,8 @@ class Watch:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Run one browser that can draw by WebGL."""
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("no chromium on this machine")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS, *GRAPHICS])
+    with chromium(*GRAPHICS) as started:
         yield started
-        started.close()
 
 
 @pytest.fixture

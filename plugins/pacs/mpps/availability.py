@@ -47,6 +47,7 @@ def handler(archive: Archive, database: Database) -> Callable[[Claim], Mapping[s
     """Return what works the queue: tells one destination of one study. A study that is gone is not told."""
 
     def work(claim: Claim) -> Mapping[str, Any]:
+        """Tell one destination of one study. Raise Reject when it refuses."""
         payload = claim.item.payload
         own_ae_title = archive.get_json("/system")["DicomAet"]
         try:

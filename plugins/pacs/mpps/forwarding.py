@@ -46,6 +46,7 @@ def handler(archive: Archive, ae_title: str) -> Callable[[Claim], Mapping[str, A
     """Return what works the queue: sends one report to one destination, as coming from `ae_title`."""
 
     def work(claim: Claim) -> Mapping[str, Any]:
+        """Send one report to one destination. Raise Reject when it refuses."""
         payload, body = claim.item.payload, claim.item.body or b""
         kind = ReportKind(payload["kind"])
         station = find_station(archive, payload["destination"])
