@@ -33,10 +33,11 @@ def load(path: Path, environment: Mapping[str, str]) -> dict[str, Any]:
     """
 
     def fill(match: re.Match[str]) -> str:
-        value = environment.get(match[1], match[2])
+        name, default = match[1], match[2]
+        value = environment.get(name, default)
         if value is None:
-            raise ConfigurationError(f"{path}: the environment variable {match[1]} is not set.", remedy="Set it.")
-        return value
+            raise ConfigurationError(f"{path}: the environment variable {name} is not set.", remedy="Set it.")
+        return value or default or ""  # as in a shell, ":-" takes an empty variable for one that is not set
 
     def blank(match: re.Match[str]) -> str:
         return match[1] or re.sub(r"[^\n]", " ", match[0])

@@ -26,7 +26,9 @@ def test_comments_and_variables_are_understood(tmp_path: Path) -> None:
     path.write_text(
         '{ // a "comment"\n "Url": "http://x//y", /* and\nmore */ "Port": ${PORT}, "Name": "${NAME:-none}" }'
     )
-    assert configuration.load(path, {"PORT": "12"}) == {"Url": "http://x//y", "Port": 12, "Name": "none"}
+    expected = {"Url": "http://x//y", "Port": 12, "Name": "none"}
+    assert configuration.load(path, {"PORT": "12"}) == expected
+    assert configuration.load(path, {"PORT": "12", "NAME": ""}) == expected
 
 
 @pytest.mark.parametrize(
