@@ -73,7 +73,7 @@ fill_server() {
 
 fill_venv() {
   "$here/enter.sh" "--$flavour" --network --bind "$1" /opt/pacs/venv -- \
-    sh -c 'python3 -m venv /opt/pacs/venv && exec /opt/pacs/venv/bin/pip install --no-compile --no-input --disable-pip-version-check --require-hashes -r "$0"' \
+    sh -c 'python3 -m venv /opt/pacs/venv && exec /opt/pacs/venv/bin/pip install --no-compile --no-input --disable-pip-version-check --no-deps --require-hashes -r "$0"' \
     "/checkout/$(basename "$(lock_file)")"
 }
 
