@@ -16,21 +16,23 @@ from fixtures.browsers import chromium
 from fixtures.fictitious_studies import as_file, dicom_image
 from fixtures.running_pacs import RunningPacs
 
-# Files that exist only in the page, and a clock that notices when the page does not get its turn.
+# Files that exist only in the page, and a count of how many go while nothing else gets its turn.
 MANY_FILES = """async (number) => {
   const own = document.querySelector("script[src*=upload_page]").src;
   const { UploadPanel } = await import(own.replace("upload_page", "upload_panel"));
-  let last = performance.now();
-  window.longestPause = 0;
+  // Not a time: the same on a slow machine.
+  let begun = 0, before = 0;
+  window.longestRun = 0;
   const watch = () => {
-    window.longestPause = Math.max(window.longestPause, performance.now() - last);
-    last = performance.now();
+    window.longestRun = Math.max(window.longestRun, begun - before);
+    before = begun;
     setTimeout(watch, 10);
   };
   watch();
   async function* many() {
     for (let n = 0; n < number; n += 1) {
-      yield { name: `f${n}`, file: async () => new Blob(["text of no image"]) };
+      const file = async () => { begun += 1; return new Blob(["text of no image"]); };
+      yield { name: `f${n}`, file };
     }
   }
   new UploadPanel(document.querySelector("#upload-panel")).add(many());
@@ -170,11 +172,11 @@ def test_upload_takes_a_folder_with_all_below_it(page: Page, tmp_path: Path) -> 
 
 
 def test_upload_of_thousands_of_files_keeps_the_page_alive(page: Page) -> None:
-    """3000 files go through while the page still answers within half a second, and rows stay limited."""
+    """3000 files go through while the page gets its turn again and again, and rows stay limited."""
     page.evaluate(MANY_FILES, 3000)
     expect(page.locator(".upload-count")).to_contain_text("3,000 of 3,000", timeout=60_000)
     assert page.locator(".upload-results li").count() <= 500
-    assert page.evaluate("window.longestPause") < 500
+    assert 0 < page.evaluate("window.longestRun") < 500
 
 
 def test_upload_can_be_cancelled(page: Page) -> None:
