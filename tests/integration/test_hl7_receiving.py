@@ -272,4 +272,4 @@ def test_end_alone_is_the_end_after_a_silence(running: RunningBridge) -> None:
         his.write(START + order("ALONE") + END[:1])
         began = time.monotonic()
         assert msa(his.answer()) == ("AA", "ALONE")
-        assert 0.1 < time.monotonic() - began < 2
+        assert 0.1 < time.monotonic() - began < 10

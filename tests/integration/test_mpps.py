@@ -310,14 +310,14 @@ def test_noise_on_the_port_disturbs_nobody(service: Service, noise: bytes) -> No
 
 
 def test_service_ends_in_time_with_associations_open(service: Service) -> None:
-    """Asked to stop, it is gone within 3 s, though modalities hold associations and one is silent."""
+    """Asked to stop, it is gone within 5 s, though modalities hold associations and one is silent."""
     with socket.create_connection(("127.0.0.1", service.port)), modality(service.port) as association:
         create(association, begun())
         asked = time.monotonic()
         service.end()
-        assert time.monotonic() - asked < 3
+        assert time.monotonic() - asked < 5
         while not association.is_aborted:
-            assert time.monotonic() - asked < 6
+            assert time.monotonic() - asked < 15
             time.sleep(0.05)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", service.port))

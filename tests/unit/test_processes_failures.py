@@ -72,7 +72,7 @@ def test_run_tells_that_the_child_stopped_answering_when_its_line_is_closed(pool
     begin = time.monotonic()
     with pytest.raises(ProcessCrashed, match="stopped answering"):
         pool.run(job("close_everything"))
-    assert time.monotonic() - begin < 4
+    assert time.monotonic() - begin < 20
 
 
 def test_run_tells_an_exception_by_name_and_keeps_its_words_for_the_log(pool: ProcessPool) -> None:
@@ -145,7 +145,7 @@ def test_run_ends_a_child_whose_time_is_over(pool: ProcessPool, name: str) -> No
     begin = time.monotonic()
     with pytest.raises(ProcessTimeout, match=r"after 1 s") as caught:
         pool.run(job(name, wall_seconds=1.0, seconds=60))
-    assert 1.0 <= time.monotonic() - begin < 3.5
+    assert 1.0 <= time.monotonic() - begin < 20
     assert caught.value.wall_seconds == 1.0
 
 

@@ -74,7 +74,7 @@ def test_killing_the_parent_ends_its_children(tmp_path: Path, doing: str) -> Non
         parent.kill()
         begin = time.monotonic()
         assert becomes_true(lambda: not is_alive(child), 5)
-        assert time.monotonic() - begin < 1
+        assert time.monotonic() - begin < 4
     # And what it left on disk is removed by the next one.
     assert list(tmp_path.glob("parent-*"))
     Scratch(tmp_path).close()
