@@ -13,7 +13,7 @@ from fixtures.hospital_network import Host
 from fixtures.provisioned_server import PreparedServer
 
 PORTS = (2576, 2762)
-# Prints what the server does with a connection: "refused" when it closes it, else "open" after two seconds.
+# Prints what the server does with a connection: "refused" when it closes it, else "open" after eight seconds.
 KNOCK = """
 import socket, ssl, sys
 address, port, folder, peer = sys.argv[1:5]
@@ -23,7 +23,7 @@ if peer:
     context.load_cert_chain(f"{folder}/{peer}.crt", f"{folder}/{peer}.key")
 try:
     with socket.create_connection((address, int(port)), 5) as plain, context.wrap_socket(plain) as door:
-        door.settimeout(2)
+        door.settimeout(8)
         print("refused" if door.recv(1) == b"" else "open")
 except TimeoutError:
     print("open")
