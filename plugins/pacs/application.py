@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 from pydicom import config
 
 from pacs import __version__
+from pacs.backup.collector import BackupCollector
+from pacs.backup.overview import Backups
 from pacs.database import Database
 from pacs.decoding.collector import PoolCollector
 from pacs.decoding.decoder import Decoder
@@ -20,6 +23,7 @@ from pacs.hl7.orders import MappingLibrary, OrderHandlers, OrderMapper
 from pacs.hl7.outbound.service import Outbound
 from pacs.hl7.rehearse.rehearsals import Rehearsals
 from pacs.hl7.rehearse.site import Site
+from pacs.mesh.jobs.service import Models
 from pacs.metrics import Metrics
 from pacs.mpps.service import Mpps
 from pacs.ports import Archive, Change
@@ -30,9 +34,10 @@ from pacs.web.application import create_app
 from pacs.web.server import serve
 from pacs.web.services import Services
 from pacs.work import QueueWorker, Supervisor, WorkCollector, WorkQueue
+from pacs.worklist.purging import Purge
 from pacs.worklist.worklist import Worklist
 
-STOP_DECODING_SECONDS = 1.0
+STOP_CHILDREN_SECONDS = 1.0
 STOP_SECONDS = 3.5
 KEEP_DONE_DAYS = 7
 
@@ -94,6 +99,17 @@ class Application:
         site = Site(archive, settings.hl7, settings.mpps, outbound.outbox, self.mapper.library)
         rehearsals = Rehearsals(self._database, archive, self._hl7.journal, site, time_zone=settings.web.zone)
         self._decoder = Decoder(settings.decoding, host.python, host.temporary_directory / "decoding", self.metrics)
+        self._models = Models(
+            settings.mesh,
+            self._database,
+            archive,
+            self.metrics,
+            storage_directory=host.storage_directory,
+            temporary_directory=host.temporary_directory,
+            python=host.python,
+        )
+        queues = (*queues, *self._models.queues)
+        backups = Backups(settings.backup.folder)
         services = Services(
             settings=settings,
             archive=archive,
@@ -104,16 +120,23 @@ class Application:
             worklist=self.worklist,
             hl7=self._hl7,
             mapper=self.mapper,
+            models=self._models,
             decisions=Decisions(self._database, self._hl7.journal, self._hl7.inbox, outbound.outbox),
             rehearsals=rehearsals,
+            backups=backups,
             queues=queues,
             version=__version__,
             storage_directory=host.storage_directory,
         )
         self.metrics.registry.register(WorkCollector(self._database, queues, self._supervisor))
         self.metrics.registry.register(PoolCollector(self._decoder.pool))
+        self.metrics.registry.register(BackupCollector(backups))
+        if settings.worklist.keep_days is not None:
+            purge = Purge(self._database, settings.worklist.keep_days)
+            self._supervisor.add("worklist purge", purge.run)
         mpps.add_to(self._supervisor)
         outbound.add_to(self._supervisor)
+        self._models.add_to(self._supervisor)
         self._supervisor.add("rehearsal", rehearsals.run)
         self._supervisor.add("pages", partial(serve, create_app(services), settings.web.socket))
         self._supervisor.add("changes", self._feed.run)
@@ -141,6 +164,7 @@ class Application:
     def notice(self, change: Change) -> None:
         """Take note of a change of the archive. Called from Orthanc's own thread: quick, and asks nothing."""
         self._feed.notice(change)
+        self._models.notice(change)
 
     def transcode(self, dicom: memoryview, syntaxes: frozenset[str]) -> bytes | None:
         """Return an instance in one of the transfer syntaxes, None where that is Orthanc's own work.
@@ -152,7 +176,10 @@ class Application:
     def stop(self) -> None:
         """End the child processes and the threads and close the database, within 5 s."""
         self._readiness.ending()
-        self._decoder.stop(STOP_DECODING_SECONDS)
+        decoder = threading.Thread(target=self._decoder.stop, args=(STOP_CHILDREN_SECONDS,))
+        decoder.start()
+        self._models.stop(STOP_CHILDREN_SECONDS)
+        decoder.join()
         self._supervisor.stop(STOP_SECONDS)
         self._database.close()
 

@@ -17,10 +17,12 @@ from pydantic.alias_generators import to_pascal
 from pydantic_core import ErrorDetails
 
 from pacs.access.settings import AccessSettings
+from pacs.backup.overview import BackupsSettings
 from pacs.decoding.settings import DecodingSettings
 from pacs.errors import SettingsError
 from pacs.hl7.outbound.settings import OutboundSettings
 from pacs.hl7.settings import Hl7Settings
+from pacs.mesh.settings import MeshSettings
 from pacs.mpps.settings import MppsSettings
 from pacs.web.settings import WebSettings
 from pacs.worklist.settings import WorklistSettings
@@ -49,9 +51,11 @@ class Settings(Section):
     """Everything that can be set for the plugins."""
 
     access: AccessSettings = AccessSettings()
+    backup: BackupsSettings = BackupsSettings()
     database: DatabaseSettings = DatabaseSettings()
     decoding: DecodingSettings = DecodingSettings()
     hl7: Hl7Settings = Hl7Settings()
+    mesh: MeshSettings = MeshSettings()
     mpps: MppsSettings = MppsSettings()
     outbound: OutboundSettings = OutboundSettings()
     web: WebSettings = WebSettings()

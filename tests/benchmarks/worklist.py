@@ -163,6 +163,8 @@ def _row(number: int) -> dict[str, Any]:
         "sequence": number,
         "patient_sent_at": "",
         "patient_sequence": number,
+        "sender": "",
+        "patient_sender": "",
         "created_at": now,
         "changed_at": now,
     }

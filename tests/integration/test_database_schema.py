@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -113,11 +114,11 @@ def test_postgresql_commits_are_always_durable(database: Database) -> None:
             assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"
 
 
-def _cli(url: str, command: str) -> subprocess.CompletedProcess[str]:
+def _cli(url: str, *command: str) -> subprocess.CompletedProcess[str]:
     plugins = Path(__file__).parents[2] / "plugins"
     environment = {**os.environ, "PYTHONPATH": str(plugins), "PACS_DATABASE_URL": url}
     return subprocess.run(
-        [sys.executable, "-m", "pacs.database", command], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "pacs.database", *command], env=environment, capture_output=True, text=True, check=False
     )
 
 
@@ -141,3 +142,63 @@ def test_command_line_tells_a_fault_in_one_sentence() -> None:
     assert "can't be used" in failed.stderr
     assert "Traceback" not in failed.stderr
     assert "topsecret" not in failed.stderr
+
+
+@pytest.fixture
+def older_release(tmp_path: Path) -> Path:
+    """Return the folder of a release that lacks the newest migration."""
+    folder = tmp_path / "older"
+    versions = folder / "plugins" / "pacs" / "database" / "migrations" / "versions"
+    shutil.copytree(schema.MIGRATIONS, versions.parent, ignore=shutil.ignore_patterns("__pycache__"))
+    next(versions.glob(f"{schema.newest_revision()}*.py")).unlink()
+    return folder
+
+
+def test_command_line_brings_the_schema_back_for_an_older_release(database_url: str, older_release: Path) -> None:
+    """What the older release knows stays with its rows; the next start of the newer one makes the rest again."""
+    assert _cli(database_url, "upgrade").returncode == 0
+    wanted = schema.newest_revision(older_release / "plugins/pacs/database/migrations")
+    with Database(database_url) as database, database.session(write=True) as session:
+        session.execute(text("CREATE TABLE witnesses (id INTEGER)"))
+    done = _cli(database_url, "downgrade", "--release", str(older_release))
+    assert (done.returncode, f"schema {wanted}," in done.stdout) == (0, True), done
+    again = _cli(database_url, "downgrade", "--release", str(older_release))
+    assert again.returncode == 0, again
+    with Database(database_url) as database:
+        with database.session() as session:
+            assert session.execute(text("SELECT version_num FROM alembic_version")).scalar() == wanted
+            assert session.execute(text("SELECT count(*) FROM witnesses")).scalar() == 0
+        database.migrate()
+        with database.engine.connect() as connection:
+            assert schema.current_revision(connection) == schema.newest_revision()
+
+
+def test_downgrade_leaves_the_schema_alone_when_the_other_release_is_newer(
+    database: Database, older_release: Path
+) -> None:
+    """A release that knows the schema brings it up to date by itself."""
+    newer = older_release / "plugins/pacs/database/migrations"
+    shutil.copytree(schema.MIGRATIONS, newer, dirs_exist_ok=True)
+    (newer / "versions" / "9999_later.py").write_text(
+        f'revision = "9999"\ndown_revision = "{schema.newest_revision()}"\n'
+    )
+    database.migrate_back(newer)
+    with database.engine.connect() as connection:
+        assert schema.current_revision(connection) == schema.newest_revision()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "is missing"), ('revision = "x"\ndown_revision = None\n', "does not know")]
+)
+def test_downgrade_refuses_what_is_no_older_release(
+    database: Database, tmp_path: Path, content: str | None, words: str
+) -> None:
+    """A folder that is no release, or one of another history, is told; the schema stays."""
+    folder = tmp_path / "migrations"
+    if content is not None:
+        (folder / "versions").mkdir(parents=True)
+        (folder / "versions" / "x.py").write_text(content)
+    with pytest.raises(DatabaseError, match=words):
+        database.migrate_back(folder)
+    with database.engine.connect() as connection:
+        assert schema.current_revision(connection) == schema.newest_revision()

@@ -9,6 +9,7 @@ import pytest
 
 from fixtures.hl7_messages import CorpusMessage, answered
 from fixtures.hl7_orders import OBR, ORC, PID, ZDS, Desk, flat, message, order
+from fixtures.study_rows import store_rows, study_row
 from pacs.database import Database
 from pacs.hl7.errors import Hl7Error
 from pacs.hl7.orders import OrdersSettings, UnusableMessage
@@ -305,6 +306,17 @@ def test_merge_takes_the_entries_along(desk: Desk, event: str) -> None:
     assert (values["PatientID"], values["ReasonForTheRequestedProcedure"]) == ("5000", "Dolor")
     desk.take(_sent(order(ORC_1="CA"), "20260310083300"))
     assert desk.row("ACC57").status == StepStatus.CANCELED
+
+
+def test_merge_tells_of_studies_that_keep_the_prior_number(desk: Desk) -> None:
+    """Nothing in the archive is renamed by a message; a person is told how many studies stay, and where."""
+    same = {"PatientID": "4711", "IssuerOfPatientID": "HOSP"}
+    another = {"PatientID": "4711", "IssuerOfPatientID": "ELSE"}
+    store_rows(desk.database, study_row(**same), study_row(PatientID="4711"), study_row(**another))
+    result = desk.take(_adt("A40", pid=PID.replace("4711", "5000"), mrg="MRG|4711^^^HOSP"))
+    (notice,) = [each for each in result.details["notices"] if "archive" in each]
+    assert notice.startswith("MRG^1^1")
+    assert "2 studies" in notice
 
 
 def test_every_merge_of_a_message_is_done(desk: Desk) -> None:

@@ -8,13 +8,12 @@ import random
 import signal
 import socket
 import time
-from collections import defaultdict
 from collections.abc import Callable
 
 import pytest
 
-from fixtures.hospital_system import HospitalSystem, Manner, acknowledgment, field_of, hospital_system
-from fixtures.outboxes import event, send_until_killed, sending
+from fixtures.hospital_system import Manner, acknowledgment, field_of, hospital_system
+from fixtures.outboxes import accessions, event, in_order_within_patients, send_until_killed, sending
 from fixtures.ports import free_port
 from pacs.database import Database
 from pacs.errors import Conflict
@@ -283,20 +282,6 @@ def test_message_split_by_the_network_is_understood(database: Database) -> None:
                 connection.sendall(bytes([byte]))
                 time.sleep(0.001)
             wait_until(lambda: outbox.counts() == {WorkState.DONE: 1})
-
-
-def accessions(system: HospitalSystem) -> list[str]:
-    """Return the accession numbers of what was received, in its order."""
-    return [field_of(message, b"OBR", 18) for message in system.received]
-
-
-def in_order_within_patients(system: HospitalSystem) -> bool:
-    """Tell whether each patient's messages came first in the order in which they were told."""
-    numbers: defaultdict[str, list[int]] = defaultdict(list)
-    for accession in dict.fromkeys(accessions(system)):
-        patient, _, number = accession.rpartition("-")
-        numbers[patient].append(int(number))
-    return all(each == sorted(each) for each in numbers.values())
 
 
 def wait_until(condition: Callable[[], bool], timeout_seconds: float = 30) -> None:

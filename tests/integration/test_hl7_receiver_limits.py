@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from fixtures.hl7_servers import RunningBridge, listens, running_bridge
+from fixtures.hl7_servers import RunningBridge, listens, receiver_pid, running_bridge
 from fixtures.memory import memory_peak
-from fixtures.mllp import START, Sender, framed, msa, order, sender
+from fixtures.mllp import START, Sender, framed, msa, order, report, sender
 from fixtures.ports import free_port
 from fixtures.process_pools import becomes_true, is_alive
 from pacs.database import Database
@@ -31,22 +31,6 @@ def database(tmp_path: Path) -> Iterator[Database]:
     with Database(f"sqlite:///{tmp_path / 'pacs.db'}") as made:
         made.migrate()
         yield made
-
-
-def receiver_pid() -> int:
-    """Return the receiver, which is a child of this process."""
-    children = Path(f"/proc/{os.getpid()}/task").glob("*/children")
-    pids = [int(pid) for each in children for pid in each.read_text().split()]
-    return next(pid for pid in pids if b"pacs.hl7.receiver" in Path(f"/proc/{pid}/cmdline").read_bytes())
-
-
-def report(size_bytes: int, control_id: str = "BIG") -> bytes:
-    """Return an ORU^R01 with a document of this size."""
-    head = (
-        f"MSH|^~\\&|RIS|H|PACS|R|20260102||ORU^R01|{control_id}|P|2.5\rPID|1||P1^^^H\rOBR|1|A|B|C\r"
-        "OBX|1|ED|PDF||^AP^^Base64^"
-    )
-    return head.encode() + b"JVBERi0x" * (size_bytes // 8) + b"\r"
 
 
 def unknown(**limits: Any) -> dict[str, Any]:
@@ -115,8 +99,8 @@ def test_two_thousand_slow_clients_do_not_hold_up_a_sender(database: Database) -
             connection = socket.create_connection(("127.0.0.1", running.port))
             connection.send(START + b"MSH|^~\\&|")
             slow.append(connection)
-        during = _typical_seconds(his)
-        assert during < 2 * before + 0.01
+        # On a machine with other work one look may be unlucky; senders that are held up are so each time.
+        assert any(_typical_seconds(his) < 2 * before + 0.01 for _ in range(3))
         for connection in slow:
             connection.close()
 

@@ -32,7 +32,7 @@ START_TIMEOUT_SECONDS = 10
 
 
 class Echo(BaseHTTPRequestHandler):
-    """Answers with the request as it arrived; /file with FILE, whole even when a part was asked for."""
+    """Answers with the request as it arrived; /file with FILE, whole even when a part was asked; /refused with 403."""
 
     protocol_version = "HTTP/1.1"
 
@@ -41,7 +41,9 @@ class Echo(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         told = {"path": self.path, "method": self.command, "headers": dict(self.headers), "body": len(body)}
         content = FILE if self.path.endswith("/file") else json.dumps(told).encode()
-        self.send_response(200)
+        if self.path.endswith("/refused"):
+            content = b""
+        self.send_response(200 if content else 403)
         self.send_header("Content-Type", "application/octet-stream" if content is FILE else "application/json")
         self.send_header("Content-Length", str(len(content)))
         # As Orthanc and the pages do with some of their answers.
@@ -433,6 +435,130 @@ def test_site_is_valid_with_tls_and_sign_in(tmp_path: Path, trim_blocks: bool) -
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert "warn" not in result.stderr
+
+
+# A sign-in that knows whoever shows any cookie, and leads others away.
+SIGN_IN = """
+auth_request /.sign-in;
+location = /.sign-in {
+  internal;
+  recursive_error_pages off;
+  error_page 401 403 @refused;
+  if ($http_cookie ~ "^(|sign-in is away)$") { return 401; }
+  if ($http_cookie = "another account") { return 403; }
+  return 204;
+}
+location @refused {
+  auth_request off;
+  if ($http_cookie ~ "^(|sign-in is away)$") { return 401; }
+  return 403;
+}
+location @signed_out {
+  auth_request off;
+  if ($http_cookie = "sign-in is away") { return 503; }
+  return 302 https://auth.example/;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Run the site with a sign-in before upstreams that echo, its watch log in a file."""
+    directory = tmp_path_factory.mktemp("guarded")
+    write_viewers(directory / "viewers")
+    (directory / "sign-in.conf").write_text(SIGN_IN)
+    with ExitStack() as stack:
+        orthanc = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+        stack.enter_context(serving(orthanc))
+        stack.enter_context(serving(UnixHTTPServer(str(directory / "pages.sock"), Echo)))
+        port = free_port()
+        configuration = render(
+            directory, port, orthanc.server_port, nginx_site_auth_include=directory / "sign-in.conf",
+            nginx_site_auth_answers=True, nginx_site_watch_log=directory / "watch.log",
+        )  # fmt: skip
+        yield stack.enter_context(nginx(configuration, port))
+
+
+@pytest.mark.parametrize("path", ["/refused", "/dicom-web/studies/1/refused", "/web-viewer/refused"])
+@pytest.mark.parametrize("cookie", ["mine", "another account"])
+def test_refusal_has_words_for_people_and_a_problem_for_programs(guarded: Site, path: str, cookie: str) -> None:
+    """What Orthanc's gate or the sign-in refuses comes as a page in three languages, or as a problem; never empty."""
+    page = guarded.ask(path, headers={"Cookie": cookie, "Accept": "text/html,*/*"})
+    assert page.status == 403
+    for words in (b"not open to your account", b"no tiene acceso", "não tem acesso".encode(), b'href="/logout"'):
+        assert words in page.body
+    problem = guarded.ask(path, headers={"Cookie": cookie, "Accept": "application/dicom+json"})
+    assert problem.status == 403
+    assert problem.headers["Content-Type"].startswith("application/problem+json")
+    assert json.loads(problem.body)["status"] == 403
+    assert problem.headers["Retry-After"] is None
+
+
+@pytest.mark.parametrize("path", ["/", "/pacs/", "/studies", "/ohif/", "/dicom-web/studies"])
+def test_sign_in_that_is_away_has_a_page(guarded: Site, path: str) -> None:
+    """Nobody comes in then, and people are told why, in their languages and with the headers of any answer."""
+    answer = guarded.ask(path, headers={"Cookie": "sign-in is away", "Accept": "text/html"})
+    assert answer.status == 503
+    assert "El archivo está iniciando".encode() in answer.body
+    assert answer.headers["Retry-After"] == "10"
+    assert answer.headers["X-Frame-Options"] == "SAMEORIGIN"
+
+
+def test_pages_refuse_in_their_own_words(guarded: Site) -> None:
+    """What our pages say of a refusal is not replaced."""
+    answer = guarded.ask("/pacs/refused", headers={"Cookie": "mine", "Accept": "text/html"})
+    assert (answer.status, answer.body) == (403, b"")
+
+
+# What may lead to a ban of who asks, and what must not: people who have no session, or whose browser was made to ask.
+COUNTED = [
+    ("/wp-login.php", {}, "scan"),
+    ("/.env", {}, "scan"),
+    ("/.git/config", {}, "scan"),
+    ("/old/index.php?x=1", {}, "scan"),
+    ("/vendor/phpunit/phpunit.xml", {}, "scan"),
+    ("/backup.SQL", {}, "scan"),
+    ("/cgi-bin/luci", {"Sec-Fetch-Site": "none"}, "scan"),
+]
+NOT_COUNTED = [
+    ("/", {}),
+    ("/pacs/", {}),
+    ("/pacs/vendor/htmx.min.js", {}),
+    ("/pacs/aes/CT.PHP/edit", {}),
+    ("/modalities/X.ENV/echo", {}),
+    ("/ohif/viewer?StudyInstanceUIDs=1.2", {}),
+    ("/dicom-web/studies/1.2.3/series/4/instances/5/frames/1", {}),
+    ("/favicon.ico", {}),
+    ("/apple-touch-icon.png", {}),
+    ("/robots.txt", {}),
+    ("/.well-known/change-password", {}),
+    # A page elsewhere embeds these: who reads it did nothing.
+    ("/wp-login.php", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}),
+    ("/x.php", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}),
+    ("/pacs/", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}),
+]
+
+
+def test_only_what_no_person_asks_for_is_counted_for_bans(guarded: Site) -> None:
+    """Files of other products are, though they are only led to the sign-in; a person without a session never is."""
+
+    def counted() -> list[str]:
+        # (Those of other tests, which NGINX may still be writing, ask for something refused.)
+        lines = (guarded.directory / "watch.log").read_text().splitlines()
+        return [line for line in lines if "/refused" not in line]
+
+    for path, headers in NOT_COUNTED:
+        assert guarded.ask(path, headers=headers).status in {302, 403}, path
+    for path, headers, _ in COUNTED:
+        assert guarded.ask(path, headers=headers).status == 302, path
+    deadline = time.monotonic() + 5
+    while len(counted()) < len(COUNTED) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    expected = [
+        f'refused rhost=127.0.0.1 status=302 user=- kind={kind} "GET {path.partition("?")[0]}"'
+        for path, _, kind in COUNTED
+    ]
+    assert counted() == expected
 
 
 def test_search_finds_an_accented_name_through_the_site(pacs: RunningPacs) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ import pytest
 from sqlalchemy import MetaData, select
 
 from fixtures.hospital_system import HospitalSystem, acknowledgment, field_of, hospital_system
+from fixtures.postgresql import PostgresqlCluster
 from fixtures.running_pacs import RunningPacs, running
 from fixtures.stations import register, wait_for_port
 from fixtures.worklist_entries import database_of
 from pacs.database import Database
 from pacs.hl7.rehearse.sheet import Check, Outcome, Sheet
+
+pytest_plugins = ("fixtures.postgresql",)
 
 SECONDS = 120
 CHECKS = list(Check)
@@ -35,9 +39,15 @@ def his() -> Iterator[HospitalSystem]:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, his: HospitalSystem) -> Iterator[RunningPacs]:
     """Run an archive that tells a hospital's system, with a CT, an MR that may not ask for its worklist, and a US."""
-    folder = tmp_path_factory.mktemp("site")
-    settings = {"Pacs": {"Outbound": {"Destinations": {"HIS": {"Host": "127.0.0.1", "Port": his.port}}}}}
-    (folder / "settings.json").write_text(json.dumps(settings))
+    with archive_that_tells(his, tmp_path_factory.mktemp("site")) as pacs:
+        yield pacs
+
+
+@contextmanager
+def archive_that_tells(his: HospitalSystem, folder: Path, **settings: object) -> Iterator[RunningPacs]:
+    """Run such an archive, with further settings."""
+    outbound = {"Destinations": {"HIS": {"Host": "127.0.0.1", "Port": his.port}}}
+    (folder / "settings.json").write_text(json.dumps({"Pacs": {"Outbound": outbound, **settings}}))
     # As in production: each AE title counts from its own address alone.
     with running(folder, environment={"PACS_DICOM_CHECK_MODALITY_HOST": "true"}) as pacs:
         wait_for_port(pacs.hl7_port)
@@ -105,11 +115,23 @@ def test_command_passes_and_prints_the_sheet(site: RunningPacs, his: HospitalSys
 def test_nothing_is_left(site: RunningPacs, message_type: str) -> None:
     """Archive, worklist, journal, queues, MPPS and the list of AEs are as they were before."""
     with database_of(site.data_directory) as database:
-        before, counts = rows(database), site.archive.get_json("/statistics")
-        modalities = site.archive.get_json("/modalities?expand")
-        record = by_page(site, {"station": "CT1", "message_type": message_type})
-        assert outcomes(record, "CT1") == dict.fromkeys(CHECKS, Outcome.PASSED), record
-        assert rows(database) == before
+        assert_passes_and_leaves_nothing(site, database, message_type)
+
+
+def test_nothing_is_left_on_postgresql(postgresql: PostgresqlCluster, his: HospitalSystem, tmp_path: Path) -> None:
+    """With production's database the rehearsal passes as well, and leaves nothing there."""
+    url = postgresql.create_database()
+    with archive_that_tells(his, tmp_path, Database={"Url": url}) as pacs, Database(url) as database:
+        assert_passes_and_leaves_nothing(pacs, database, "OMI^O23")
+
+
+def assert_passes_and_leaves_nothing(site: RunningPacs, database: Database, message_type: str) -> None:
+    """Rehearse a modality and compare everything with what was there before."""
+    before, counts = rows(database), site.archive.get_json("/statistics")
+    modalities = site.archive.get_json("/modalities?expand")
+    record = by_page(site, {"station": "CT1", "message_type": message_type})
+    assert outcomes(record, "CT1") == dict.fromkeys(CHECKS, Outcome.PASSED), record
+    assert rows(database) == before
     after = site.archive.get_json("/statistics")
     assert {name: after[name] for name in counts if name.startswith("Count")} == {
         name: counts[name] for name in counts if name.startswith("Count")

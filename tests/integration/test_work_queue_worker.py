@@ -179,6 +179,40 @@ def test_stop_gives_an_item_in_work_back(queue: WorkQueue) -> None:
     assert (item.state, item.attempts) == (WorkState.RECEIVED, 0)
 
 
+def test_items_taken_together_keep_their_leases_until_their_turn(database: Database, supervisor: Supervisor) -> None:
+    """Five items in one hand, the first of which takes longer than a lease: none is worked twice, the order stays."""
+    queue = WorkQueue(database, "jobs", lease_seconds=1.0)
+    worked: list[int] = []
+
+    def slowly(claim: Claim) -> None:
+        worked.append(claim.item.id)
+        claim.wait_for_stop(2.5 if len(worked) == 1 else 0)
+
+    put = [queue.put({}) for _ in range(5)]
+    QueueWorker(queue, slowly, poll_seconds=0.02, claims_at_once=5).add_to(supervisor)
+    supervisor.start()
+    assert becomes_true(lambda: queue.counts()[WorkState.DONE] == 5, 20)
+    assert worked == put
+    assert {queue.get(item_id).attempts for item_id in put} == {1}
+
+
+def test_stop_gives_back_what_was_taken_together(queue: WorkQueue) -> None:
+    """The items that were not begun wait again at once, and the try is not counted."""
+    supervisor, begun = Supervisor(), threading.Event()
+
+    def until_stopped(claim: Claim) -> None:
+        begun.set()
+        claim.wait_for_stop(20)
+        raise GiveBack
+
+    put = [queue.put({}) for _ in range(3)]
+    QueueWorker(queue, until_stopped, claims_at_once=3).add_to(supervisor)
+    supervisor.start()
+    assert begun.wait(10)
+    supervisor.stop(10)
+    assert {(item.state, item.attempts) for item in map(queue.get, put)} == {(WorkState.RECEIVED, 0)}
+
+
 def test_stop_ends_idle_workers_within_five_seconds(queue: WorkQueue) -> None:
     """Threads that wait for work end in time."""
     supervisor = Supervisor()

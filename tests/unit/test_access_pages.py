@@ -36,6 +36,19 @@ GET  /studies/1.2.3/media                art
 POST /studies/1.2.3/send                 art
 GET  /sending/{JOB}                      art
 GET  /dicom-web/studies/1/series/2/instances/3/frames/1 artfm
+GET  /mesh                               art
+GET  /mesh/{ID}                          art
+POST /mesh/{ID}                          art
+GET  /mesh/{ID}/histogram                art
+POST /mesh/{ID}/preview                  art
+GET  /mesh/{ID}/model.stl                art
+GET  /mesh/jobs/1                        art
+DELETE /mesh/jobs/1                      art
+GET  /mesh/jobs/1/files/model.stl        art
+GET  /mesh/jobs/1/report.json            art
+POST /mesh/jobs/1/study                  art
+GET  /mesh/jobs/1/saving                 art
+GET  /mesh/openapi.json                  art
 GET  /upload                             at
 GET  /upload/studies                     at
 GET  /worklist                           art
@@ -67,14 +80,17 @@ POST /hl7/mapping                        a
 GET  /hl7/rehearsal                      a
 POST /hl7/rehearsal                      a
 GET  /hl7/rehearsal/1                    a
+GET  /backups                            a
+POST /backups/drill                      a
+GET  /backups/reports/none               a
 GET  /system                             a
 POST /system/jobs/{JOB}/cancel           a
 """
 ROWS = [line.split() for line in TABLE.strip().splitlines()]
 NAVIGATION = {
-    "admin": ["studies", "worklist", "upload", "hl7", "aes", "system"],
-    "technician": ["studies", "worklist", "upload", "aes"],
-    "radiologist": ["studies", "worklist"],
+    "admin": ["studies", "worklist", "upload", "mesh", "hl7", "aes", "backups", "system"],
+    "technician": ["studies", "worklist", "upload", "mesh", "aes"],
+    "radiologist": ["studies", "worklist", "mesh"],
     "referring": ["studies"],
     "machine,referring": ["studies"],
     "none": [],
@@ -163,6 +179,22 @@ def test_health_answers_processes_of_this_server(made: Pages) -> None:
     answer = made.client().get("/health")
     assert answer.status_code == 200
     assert answer.get_json() == {"status": "ok", "database": "ok", "archive": "ok"}
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "Sign out"), ("es", "Salir"), ("pt", "Sair")])
+def test_shell_says_who_is_signed_in_and_leads_out(made: Pages, language: str, words: str) -> None:
+    """Every page shows whose session this is, with the way to end it."""
+    page = signed_in(made, "referring", language).get("/studies").get_data(as_text=True)
+    link = re.search(r'<a class="[^"]*sign-out" href="/logout".*?</a>', page, re.DOTALL)
+    assert link is not None
+    assert words in link[0]
+    assert "somebody" in link[0]
+
+
+def test_shell_shows_no_way_out_where_nobody_signs_in(tmp_path: Path) -> None:
+    """An archive without a sign-in has nobody to show and nothing to leave."""
+    with pages(tmp_path) as open_to_all:
+        assert "/logout" not in open_to_all.client().get("/studies").get_data(as_text=True)
 
 
 @pytest.mark.parametrize("name", ["Pacs_Roles", "PACS-ROLES"])

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hl7apy.parser import parse_message
 
-from pacs.hl7.acknowledgments import AckCode, AckReceived, acknowledge
+from pacs.hl7.acknowledgments import AckCode, AckReceived, acknowledge, moment
 from pacs.hl7.errors import Fault, MalformedMessage, NotHl7
 from pacs.hl7.header import Header
 
@@ -19,7 +19,7 @@ UNKNOWN = Fault("200", "MSH^1^9^1^1", "This type is not taken.", rejects=True)
 def answer(message: bytes, *faults: Fault, enhanced: bool = False) -> bytes:
     """Return the answer to a message with these faults."""
     code = AckCode.of(faults, enhanced=enhanced)
-    return acknowledge(Header.scan(message), message, code, faults, now=NOW, control_id="A7")
+    return acknowledge(Header.scan(message), message, code, faults, sent_at=moment(NOW), control_id="A7")
 
 
 def incoming(version: str, *, tail: str = "") -> bytes:
@@ -100,7 +100,7 @@ def test_answer_gives_back_the_same_bytes_of_a_name(codec: str) -> None:
 def test_answer_to_what_is_no_hl7_has_a_header_of_our_own() -> None:
     """Even garbage in a frame is answered."""
     fault = Fault("100", "", "No MSH.", rejects=True)
-    sent = acknowledge(None, b"hola", AckCode.AR, [fault], now=NOW, control_id="A7")
+    sent = acknowledge(None, b"hola", AckCode.AR, [fault], sent_at=moment(NOW), control_id="A7")
     assert sent == (
         b"MSH|^~\\&|PACS||||20260310083005-0300||ACK|A7|P|2.5\rMSA|AR\r"
         b"ERR|||100^Segment sequence error^HL70357|E||||No MSH. (4 bytes)\r"
@@ -163,5 +163,5 @@ def test_received_answer_that_is_none_is_an_error(raw: bytes, error: type[Except
 
 def test_answer_tells_utc_as_an_offset() -> None:
     """MSH-7 never leaves the time zone open."""
-    sent = acknowledge(None, b"", AckCode.AR, now=NOW.astimezone(UTC), control_id="1")
+    sent = acknowledge(None, b"", AckCode.AR, sent_at=moment(NOW.astimezone(UTC)), control_id="1")
     assert b"20260310113005+0000" in sent

@@ -4,41 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from fixtures.hl7_characters import LABELS, NAMES
 from pacs.hl7.charsets import codec_of, decode, encode, specific_character_set
 from pacs.hl7.errors import UndecodableText, UnencodableText, UnknownCharset
 from pacs.hl7.header import Header
-
-NAMES = (
-    "MUÑOZ IBÁÑEZ^JOSÉ MARÍA",
-    "GONÇALVES^JOÃO ANTÔNIO",
-    "CONCEIÇÃO^AVÔ À PÉ",
-    "PEÑA Y LILLO^ANGÜISOLA",
-    "ARAÚJO^ÍRIS",
-    "GÜNTHER^ØYVIND ÅSE",
-    "ÑANDÚ^ª º ¿¡",
-    "O'HIGGINS^ÁNGELA §",
-)
-# label in MSH-18, and what such senders send.
-LABELS = (
-    ("8859/1", "latin-1"),
-    ("8859/15", "iso8859-15"),
-    ("", "latin-1"),
-    ("", "utf-8"),
-    ("UNICODE UTF-8", "utf-8"),
-    ("UTF-8", "utf-8"),
-    ("UNICODE", "utf-8"),
-    ("ISO-8859-1", "latin-1"),
-    ("ISO8859-1", "latin-1"),
-    ("WE8ISO8859P1", "latin-1"),
-    ("CP1252", "cp1252"),
-    ("8859/1", "utf-8"),
-    ("UNICODE UTF-8", "latin-1"),
-    ("ASCII", "latin-1"),
-    ("ASCII", "utf-8"),
-    ("ASCII~8859/1", "latin-1"),
-    ("ISO_IR 192", "utf-8"),
-    ("windows-1252", "cp1252"),
-)
 
 
 def message(label: str, text: str, codec: str) -> tuple[bytes, Header]:

@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 
@@ -112,6 +113,13 @@ def test_run_tells_what_is_wrong_with_a_function(pool: ProcessPool, failing: Job
     with pytest.raises(ProcessFailed) as caught:
         pool.run(failing)
     assert caught.value.type_name == type_name
+
+
+def test_job_is_held_to_a_bound_of_its_own(pool: ProcessPool) -> None:
+    """A job that was given less than the pool's limit is ended beyond that, and the figure is its own."""
+    greedy = replace(job("map_shared", mebibytes=150), memory_bytes=100 * MEBIBYTE)
+    with pytest.raises(ProcessOutOfMemory, match="more than 100 MiB"):
+        pool.run(greedy)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from fixtures.hl7_arrivals import arrive, handle_orders, refused, work
 from fixtures.mllp import order
 from fixtures.pages import Pages, pages
 from pacs.hl7.journal import Entry, Search
+from pacs.hl7.reception import Reception
 from pacs.hl7.settings import PeerSettings
 from pacs.hl7.states import MessageState
 from pacs.web.message_view import differences, view, written
@@ -136,6 +137,25 @@ def test_dead_letter_marks_the_field_at_fault(dead: Entry, made: Pages) -> None:
     assert re.search(r'<tr class="faulty" id="faulty">\s*<th scope="row"><a href="#raw-OBR-18">OBR-18', text)
 
 
+def test_dead_letter_marks_every_field_at_fault(made: Pages) -> None:
+    """Who corrects it sees at once all that is in the way."""
+    wrong = f"|{LONG_NUMBER}|{LONG_NUMBER}X|".encode()
+    dead = arrive(made, order("DEAD2", accession="A9").replace(b"|A9|RPA9|", wrong), peer="HIS")
+    text = text_of(made, f"/hl7/messages/{dead.id}")
+    assert re.findall(r'<span id="raw-([A-Z0-9-]+)" class="faulty">', text) == ["OBR-18", "OBR-19"]
+    assert text.count('id="faulty"') == 1
+
+
+def test_refused_message_marks_every_field_that_its_sender_was_told_of(made: Pages) -> None:
+    """Of a message that was answered AE, the ERR segments of the answer tell the places."""
+    raw = b"MSH|^~\\&|HIS|H|||2026||ADT^A40|1|P|2.5\rPID|1\rMRG||\r"
+    judged = Reception().judge(raw, made.services.hl7.peers.calling_from("127.0.0.1"), "127.0.0.1").arrival
+    entry = refused(made, raw, judged.error or "", judged.error_location or "", ack=judged.ack)
+    text = text_of(made, f"/hl7/messages/{entry.id}")
+    marked = re.findall(r'class="faulty"[^>]*>\s*<th scope="row"><a href="#raw-([A-Z0-9-]+)">', text)
+    assert marked == ["PID-3", "MRG-1"]
+
+
 @pytest.mark.parametrize(
     "raw",
     [
@@ -159,7 +179,7 @@ def test_whatever_came_can_be_shown(made: Pages, raw: bytes) -> None:
 def test_fault_in_a_field_that_is_not_there_is_marked(made: Pages) -> None:
     """A field that is missing is shown empty where it should be; a missing segment is told with the fault."""
     raw = b"MSH|^~\\&|HIS|H|||2026||ADT^A08|1|P|2.5\rPID|1\r"
-    shown = view(raw, PeerSettings(), "PID^1^3")
+    shown = view(raw, PeerSettings(), ["PID^1^3"])
     (field,) = [field for segment in shown.segments for field in segment.fields if field.is_faulty]
     assert (field.place, field.name) == ("PID-3", "Patient identifier list")
     assert not any(segment.is_faulty for segment in shown.segments)

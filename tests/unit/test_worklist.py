@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from fixtures.worklist_entries import enter, entry, question
 from pacs.database import Database
 from pacs.errors import InvalidInput, NotFound
+from pacs.worklist.purging import Purge
 from pacs.worklist.settings import StationSettings, WorklistSettings
 from pacs.worklist.statuses import StepStatus
 from pacs.worklist.steps import ChangeKind, NewStep, PatientMismatch, StepChange, StepDetails, StepSelector, Version
@@ -470,6 +471,28 @@ def test_day_of_a_modality_walks_an_index(database: Database) -> None:
             )
         )
         assert "ix_worklist_steps_asked (status=? AND start_key>? AND start_key<?)" in str(plan.all())
+
+
+def test_clocks_of_two_senders_are_not_compared(database: Database, worklist: Worklist) -> None:
+    """A sender whose clock is behind is believed when it speaks last; of one sender its own clock decides."""
+    upsert(database, worklist, entry(Modality="CT"), version=Version("20260301090000", 1, "hl7:HIS"))
+    upsert(database, worklist, entry(Modality="MR"), version=Version("20260301070000", 2, "hl7:RIS"))
+    assert only(database, worklist).step.modality == "MR"
+    upsert(database, worklist, entry(Modality="US"), version=Version("20260301065900", 3, "hl7:RIS"))
+    assert only(database, worklist).step.modality == "MR"
+
+
+def test_purge_deletes_what_is_past_and_no_longer_changed(database: Database) -> None:
+    """Ten days after their day and their last change entries go, with their history; others stay."""
+    days = {"PAST": "20260305", "TOMORROW": "20260311", "UNKNOWN": ""}
+    steps = [entry(AccessionNumber=name, ScheduledProcedureStepStartDate=day) for name, day in days.items()]
+    entered = Worklist(database, clock=lambda: datetime(2026, 3, 10, tzinfo=UTC))
+    upsert(database, entered, *steps)
+    assert Purge(database, 10, clock=lambda: datetime(2026, 3, 19, tzinfo=UTC)).purge() == 0
+    assert Purge(database, 10, clock=lambda: datetime(2026, 3, 21, tzinfo=UTC)).purge() == 2
+    with database.session() as session:
+        assert [step.accession_number for step in entered.page(session)] == ["TOMORROW"]
+        assert session.execute(text("SELECT count(*) FROM worklist_history")).scalar() == 1
 
 
 def test_history_keeps_who_and_when(database: Database) -> None:

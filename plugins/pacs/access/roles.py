@@ -31,6 +31,7 @@ class Action(StrEnum):
     DOWNLOAD = "download"  # ZIP files of studies
     SEND = "send"  # to registered stations, and see which there are
     FETCH = "fetch"  # query registered stations and retrieve from them
+    MODEL = "model"  # 3D models: make, look at, download, save in the study
     UPLOAD = "upload"  # DICOM files from this computer
     READ_WORKLIST = "read-worklist"
     EDIT_WORKLIST = "edit-worklist"
@@ -39,7 +40,14 @@ class Action(StrEnum):
 
 
 _REFERRING = {Action.COME_IN, Action.LOOK, Action.READ_DICOMWEB}
-_RADIOLOGIST = _REFERRING | {Action.EXPLORE, Action.DOWNLOAD, Action.SEND, Action.FETCH, Action.READ_WORKLIST}
+_RADIOLOGIST = _REFERRING | {
+    Action.EXPLORE,
+    Action.DOWNLOAD,
+    Action.SEND,
+    Action.FETCH,
+    Action.READ_WORKLIST,
+    Action.MODEL,
+}
 _TECHNICIAN = _RADIOLOGIST | {Action.UPLOAD, Action.STORE_DICOMWEB, Action.EDIT_WORKLIST, Action.READ_AES}
 
 GRANTS: dict[Role, frozenset[Action]] = {

@@ -67,6 +67,16 @@ class Database:
         with faults_named(self.name), self._turn(write=True):
             schema.upgrade(self._writing_engine)
 
+    def migrate_back(self, migrations: Path) -> None:
+        """Bring the schema back to what an older release knows, whose folder of migrations this is.
+
+        Raises
+        ------
+        DatabaseError : unreachable, or see `schema.downgrade`.
+        """
+        with faults_named(self.name), self._turn(write=True):
+            schema.downgrade(self._writing_engine, migrations)
+
     @contextmanager
     def session(self, *, write: bool = False) -> Iterator[Session]:
         """Open a session: committed (durably) at the end, rolled back when the block raises.

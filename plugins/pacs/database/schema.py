@@ -1,4 +1,4 @@
-"""The schema's version: upgraded by Alembic under a lock, compared with the models, told."""
+"""The schema's version: upgraded by Alembic under a lock, brought back for an older release, compared, told."""
 
 from __future__ import annotations
 
@@ -38,6 +38,33 @@ def upgrade(engine: Engine) -> None:
         _require_intact_references(connection)
 
 
+def downgrade(engine: Engine, migrations: Path) -> None:
+    """Bring the schema back to the newest that an older release knows, in one transaction.
+
+    What only this release keeps is dropped with its tables and columns: put the database away before.
+
+    Parameters
+    ----------
+    engine : as for `upgrade`.
+    migrations : the older release's folder of this name. When it knows the schema, nothing is done.
+
+    Raises
+    ------
+    DatabaseError : that release has no migrations, or its newest schema is none that this program knows.
+    """
+    with _exclusive(engine) as connection:
+        current, wanted = current_revision(connection), newest_revision(migrations)
+        if current in {script.revision for script in _scripts(migrations).walk_revisions()}:
+            return
+        if wanted not in {script.revision for script in _scripts().walk_revisions()}:
+            raise DatabaseError(
+                f"{migrations} ends with schema {wanted}, which this program does not know.",
+                remedy="Go back to a release that came before this one.",
+            )
+        command.downgrade(_configuration(connection), str(wanted))
+        _require_intact_references(connection)
+
+
 def current_revision(connection: Connection) -> str | None:
     """Return the revision that the database has, None for an empty one.
 
@@ -56,9 +83,9 @@ def current_revision(connection: Connection) -> str | None:
     return heads[0] if heads else None
 
 
-def newest_revision() -> str | None:
-    """Return the newest revision that this program knows."""
-    return _scripts().get_current_head()
+def newest_revision(migrations: Path = MIGRATIONS) -> str | None:
+    """Return the newest revision that this program knows, or the release that `migrations` belong to."""
+    return _scripts(migrations).get_current_head()
 
 
 def differences(connection: Connection) -> list[object]:
@@ -70,13 +97,15 @@ def differences(connection: Connection) -> list[object]:
     return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
 
 
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_configuration())
+def _scripts(migrations: Path = MIGRATIONS) -> ScriptDirectory:
+    if not migrations.is_dir():
+        raise DatabaseError(f"{migrations} is missing.", remedy="Name the folder of a whole release.")
+    return ScriptDirectory.from_config(_configuration(migrations=migrations))
 
 
-def _configuration(connection: Connection | None = None) -> Config:
+def _configuration(connection: Connection | None = None, migrations: Path = MIGRATIONS) -> Config:
     configuration = Config()
-    configuration.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    configuration.set_main_option("script_location", str(migrations).replace("%", "%%"))
     configuration.set_main_option("path_separator", "os")
     configuration.attributes["connection"] = connection
     return configuration

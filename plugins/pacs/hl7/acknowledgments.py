@@ -49,13 +49,18 @@ class AckCode(StrEnum):
         return self in {AckCode.AR, AckCode.CR}
 
 
+def moment(now: datetime) -> str:
+    """Return MSH-7 for a moment, to the second, with its time zone where it has one."""
+    return f"{now:%Y%m%d%H%M%S}" + (f"{now:%z}" if now.tzinfo else "")
+
+
 def acknowledge(
     header: Header | None,
     raw: bytes,
     code: AckCode,
     faults: Sequence[Fault] = (),
     *,
-    now: datetime,
+    sent_at: str,
     control_id: str,
 ) -> bytes:
     """Return the acknowledgment of one message, without frame, in the message's own separators and version.
@@ -65,7 +70,7 @@ def acknowledge(
     header : None for what has no MSH; it is answered with an MSH of our own and an empty MSA-2.
     raw : what is answered; told of by its size when it has no header.
     faults : told in ERR segments from version 2.5 on, in MSA-3 before it.
-    now : with the time zone that MSH-7 shall have.
+    sent_at : MSH-7 of the answer, see `moment`.
     control_id : MSH-10 of the answer.
     """
     if header is None:
@@ -78,7 +83,7 @@ def acknowledge(
     write = _Writer(separators)
     tells_by_err = release >= _FIRST_RELEASE_WITH_ERR
     segments = [
-        _own_header(write, now, control_id) if header is None else _header(write, header, now, control_id),
+        _own_header(write, sent_at, control_id) if header is None else _header(write, header, sent_at, control_id),
         write.segment("MSA", code, original, "" if tells_by_err else write.text(_summary(faults))),
     ]
     if tells_by_err:
@@ -144,7 +149,7 @@ class _Writer:
         return separator.join(parts).rstrip(separator) if separator else parts[0]
 
 
-def _header(write: _Writer, header: Header, now: datetime, control_id: str) -> str:
+def _header(write: _Writer, header: Header, sent_at: str, control_id: str) -> str:
     """Applications change places, all else comes back as it was sent."""
     names_charset = header.codec != "ascii"
     return write.segment(
@@ -154,7 +159,7 @@ def _header(write: _Writer, header: Header, now: datetime, control_id: str) -> s
         header.receiving_facility,
         header.sending_application,
         header.sending_facility,
-        _moment(now),
+        sent_at,
         "",
         _message_type(write, header),
         control_id,
@@ -164,9 +169,9 @@ def _header(write: _Writer, header: Header, now: datetime, control_id: str) -> s
     )
 
 
-def _own_header(write: _Writer, now: datetime, control_id: str) -> str:
+def _own_header(write: _Writer, sent_at: str, control_id: str) -> str:
     return write.segment(
-        "MSH", STANDARD_ENCODING, "PACS", "", "", "", _moment(now), "", "ACK", control_id, "P", _OWN_VERSION
+        "MSH", STANDARD_ENCODING, "PACS", "", "", "", sent_at, "", "ACK", control_id, "P", _OWN_VERSION
     )
 
 
@@ -175,12 +180,6 @@ def _message_type(write: _Writer, header: Header) -> str:
     if header.release < (2, 4) and not header.version.startswith("2.3.1"):
         return "ACK"
     return write.components("ACK", header.trigger_event, "ACK" if header.trigger_event else "")
-
-
-def _moment(now: datetime) -> str:
-    # Not cached by `now`: moments of different offsets are equal.
-    """Write MSH-7. A server gives the same second to thousands of answers."""
-    return f"{now:%Y%m%d%H%M%S}" + (f"{now:%z}" if now.tzinfo else "")
 
 
 def _summary(faults: Sequence[Fault]) -> str:

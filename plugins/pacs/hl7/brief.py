@@ -47,11 +47,12 @@ class Brief:
             header = Header.scan(raw)
         except Hl7Error:
             return cls()
+        head = _head(raw)
         try:
-            text = decode(raw[:HEAD_BYTES], header, default=peer.charset, sniff_utf8=peer.sniff_utf8).text
+            text = decode(head, header, default=peer.charset, sniff_utf8=peer.sniff_utf8).text
         except Hl7Error:
             # For the search alone: the bytes stay what they are, and nothing is done with this message.
-            text = raw[:HEAD_BYTES].decode("latin-1")
+            text = head.decode("latin-1")
         message = Message.parse(text)
         patients = list(_unique(_patient_ids(message)))
         return cls(
@@ -65,6 +66,13 @@ class Brief:
             accession_numbers=_plain(" ".join(_unique(_accession_numbers(message)))),
             turn_keys=frozenset(map(_turn_key, patients or list(_unique(_orders(message))))),
         )
+
+
+def _head(raw: bytes) -> bytes:
+    """Return the beginning of a long message up to the end of a segment: a letter of several bytes stays whole."""
+    if len(raw) < HEAD_BYTES:
+        return raw
+    return raw[: raw.rfind(b"\r", 0, HEAD_BYTES) + 1] or raw[:HEAD_BYTES]
 
 
 def _patient_ids(message: Message) -> Iterator[str]:

@@ -60,6 +60,11 @@ class Hl7Error(PacsError):
         self.location = location
         self.hl7_code = hl7_code or self.hl7_code
 
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """Return where something is wrong."""
+        return (self.location,) if self.location else ()
+
 
 class NotHl7(Hl7Error):
     """The bytes hold no MSH segment, so they are no HL7 v2 message at all."""

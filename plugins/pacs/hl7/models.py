@@ -13,6 +13,7 @@ from pacs.database.types import Identifier, JsonDocument, UtcDateTime
 from pacs.hl7.states import Direction, MessageState
 
 PATIENT_KEY_LENGTH = 80
+ERROR_LOCATION_LENGTH = 64
 _UNQUEUED = text("direction = 'in' AND state = 'waiting' AND work_item_id IS NULL")
 
 
@@ -28,8 +29,8 @@ class Hl7Frame(Base):
     peer : name of the configured peer, "" for another.
     remote_address : the address that it came from, or that it goes to.
     outcome : AA, AE or AR as answered; "" for an outgoing message.
-    digest : of peer, sending application and facility, control id and content (SHA-256), by which a repeated message
-        is known; None where it was not accepted.
+    digest : of peer, sending application and facility, control id and content (SHA-256, after MSH-7 and the end of
+        MSH-10 as numbers), by which a repeated message is known; None where it was not accepted.
     error : why it was not accepted.
     error_location : as ERL writes it, PID^1^3.
     """
@@ -43,7 +44,7 @@ class Hl7Frame(Base):
     outcome: Mapped[str] = mapped_column(String(2))
     digest: Mapped[bytes | None] = mapped_column(LargeBinary(32), unique=True)
     error: Mapped[str | None] = mapped_column(Text)
-    error_location: Mapped[str | None] = mapped_column(String(64))
+    error_location: Mapped[str | None] = mapped_column(String(ERROR_LOCATION_LENGTH))
     raw: Mapped[bytes] = mapped_column(LargeBinary)
     ack: Mapped[bytes | None] = mapped_column(LargeBinary)
 
@@ -58,7 +59,7 @@ class Hl7Message(Base):
     ----------
     work_item_id : its item of the queue "hl7-inbox" (or of its destination), None before it has one.
     patient_ids, accession_numbers : several with one space between them.
-    result : what it became, a JSON object.
+    result : what it became, a JSON object; of a dead letter the "locations" of all that is wrong.
     ack : of an outgoing message, what the receiver answered; our own answers are with their frames.
     repeats : how often the same message came again and was answered without being done again.
     corrected_from : the message that a person corrected into this one.
@@ -85,7 +86,7 @@ class Hl7Message(Base):
     state: Mapped[str] = mapped_column(String(16))
     result: Mapped[Any | None] = mapped_column(JsonDocument)
     error: Mapped[str | None] = mapped_column(Text)
-    error_location: Mapped[str | None] = mapped_column(String(64))
+    error_location: Mapped[str | None] = mapped_column(String(ERROR_LOCATION_LENGTH))
     ack: Mapped[bytes | None] = mapped_column(LargeBinary)
     repeats: Mapped[int]
     corrected_from: Mapped[int | None] = mapped_column(Identifier)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
@@ -19,7 +19,7 @@ from pacs.hl7.errors import Hl7Error
 from pacs.hl7.header import Header
 from pacs.hl7.journal import Entry, Journal
 from pacs.hl7.message import Message
-from pacs.hl7.models import Hl7Turn
+from pacs.hl7.models import ERROR_LOCATION_LENGTH, Hl7Turn
 from pacs.hl7.pace import Pace
 from pacs.hl7.peers import Peer, Peers
 from pacs.hl7.settings import PeerSettings
@@ -107,7 +107,7 @@ class Processor:
         try:
             kind = self._work(claim, message_id)
         except (Hl7Error, NotFound) as error:
-            self._give_up(message_id, str(error), getattr(error, "location", ""))
+            self._give_up(message_id, str(error), getattr(error, "locations", ()))
             raise Reject(str(error)) from error
         except DatabaseError as error:
             raise Retry(str(error)) from error
@@ -152,13 +152,18 @@ class Processor:
             return
         words = str(error) if isinstance(error, PacsError) else f"{type(error).__name__} in this program; see its log"
         _log.exception("Message %d is given up after %d tries", message_id, claim.item.attempts)
-        self._give_up(message_id, words, "")
+        self._give_up(message_id, words)
         raise Reject(words) from error
 
-    def _give_up(self, message_id: int, reason: str, location: str) -> None:
+    def _give_up(self, message_id: int, reason: str, locations: Sequence[str] = ()) -> None:
         """Let the journal tell of the dead letter that the queue makes of it next; dying in between, it is redone."""
         with self._database.session(write=True) as session:
             self._journal.settle(
-                session, message_id, MessageState.FAILED, error=reason, error_location=location or None
+                session,
+                message_id,
+                MessageState.FAILED,
+                result={"kind": "unusable", "locations": list(locations)} if locations else None,
+                error=reason,
+                error_location=locations[0][:ERROR_LOCATION_LENGTH] if locations else None,
             )
         self._processed.labels("", "failed").inc()

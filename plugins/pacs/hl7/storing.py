@@ -173,7 +173,7 @@ def _values(arrival: Arrival) -> tuple[Any, ...]:
 
 def _write_to_sqlite(connection: sqlite3.Connection, now: datetime, arrivals: Sequence[Arrival]) -> int:
     # As SQLAlchemy stores a moment there.
-    moment = f"{now:%Y-%m-%d %H:%M:%S.%f}"
+    moment = now.replace(tzinfo=None).isoformat(" ", "microseconds")
     rows = [(moment, *_values(arrival)) for arrival in arrivals]
     if len(rows) == 1:
         # A statement alone is a transaction.

@@ -60,6 +60,7 @@ class Conversation:
         self._child = child
         self._job = job
         self._limits = limits
+        self._memory_bytes = min(limits.memory_bytes, job.memory_bytes or limits.memory_bytes)
         self._on_progress = on_progress
         self._cancellation = cancellation
         self._deadline = time.monotonic() + job.wall_seconds
@@ -117,7 +118,7 @@ class Conversation:
         if moment >= self._deadline:
             raise ProcessTimeout(self._job.function, wall_seconds=self._job.wall_seconds)
         if moment >= self._next_memory_look:
-            if resident_bytes(self._child.members.process_ids()) > self._limits.memory_bytes:
+            if resident_bytes(self._child.members.process_ids()) > self._memory_bytes:
                 raise self._out_of_memory()
             self._next_memory_look = time.monotonic() + _MEMORY_INTERVAL_SECONDS
 
@@ -204,7 +205,7 @@ class Conversation:
         return kind(self._job.function, signal=signal, exit_code=exit_code, fatal_text=self._tail.fatal_text())
 
     def _out_of_memory(self) -> ProcessOutOfMemory:
-        return ProcessOutOfMemory(self._job.function, memory_bytes=self._limits.memory_bytes)
+        return ProcessOutOfMemory(self._job.function, memory_bytes=self._memory_bytes)
 
     def _result(self, answer: Done | Failed) -> Json:
         if isinstance(answer, Done):

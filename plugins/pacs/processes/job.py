@@ -35,11 +35,13 @@ class Job:
     function : "package.module:function", importable in the child; its shape is `ChildFunction`.
     arguments : JSON-able; big data goes through files. Never shown in `ps`.
     wall_seconds : time from having a free child until the answer, start of the child included.
+    memory_bytes : of this job alone, where that is less than the pool's limit; watched, as that is.
     """
 
     function: str
     arguments: Mapping[str, Json] = field(default_factory=dict)
     wall_seconds: float = 600.0
+    memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if not _FUNCTION.fullmatch(self.function):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from flask import Flask
 
-from pacs.web import access, assets, formatting, language, measuring, navigation, problems, security
+from pacs.web import access, assets, formatting, language, measuring, navigation, person, problems, security
 from pacs.web.navigation import PageModule
 from pacs.web.pages import STANDARD_PAGES
 from pacs.web.services import Services
@@ -25,6 +25,7 @@ def create_app(services: Services, modules: Sequence[PageModule] = STANDARD_PAGE
     measuring.install(app, services.metrics)
     language.install(app, services)
     access.install(app, services)
+    person.install(app)
     security.install(app)
     formatting.install(app)
     problems.install(app)

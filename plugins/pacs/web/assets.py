@@ -25,7 +25,8 @@ blueprint = Blueprint("assets", __name__)
 def install(app: Flask, services: Services) -> None:
     """Register the routes and the function `asset(name)` for the templates."""
     mimetypes.add_type("text/javascript", ".js")
-    vendor_files = {"htmx.min.js": services.web.htmx_file, "zip.min.js": services.web.vendor_folder / "zip.min.js"}
+    vendor_files = {"htmx.min.js": services.web.htmx_file}
+    vendor_files |= {name: services.web.vendor_folder / name for name in ("zip.min.js", "ogl.min.js")}
     edition = _hash_of(sorted(path for path in FOLDER.rglob("*") if path.is_file()))
     editions = {name: _hash_of([path]) for name, path in vendor_files.items() if path.is_file()}
 

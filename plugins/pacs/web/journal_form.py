@@ -12,7 +12,7 @@ from flask import url_for
 
 from pacs.hl7.journal import Search
 from pacs.hl7.states import Direction, MessageState
-from pacs.web.study_form import Period
+from pacs.web.period import Period
 
 if TYPE_CHECKING:
     from werkzeug.datastructures import MultiDict
@@ -55,19 +55,17 @@ class JournalForm:
     def read(cls, values: MultiDict[str, str]) -> JournalForm:
         """Read a query string; what can't be understood counts as not entered."""
         texts = {name: values.get(name, "").strip()[:_LONGEST_TEXT] for name in ("q", "type", "peer")}
-        direction, state, period = (values.get(name, "") for name in ("direction", "state", "period"))
+        direction, state = values.get("direction", ""), values.get("state", "")
         first, last = _moment(values.get("from", "")), _moment(values.get("to", ""))
-        chosen = Period(period) if period in list(Period) else Period.ANY
-        if chosen is Period.ANY and (first or last):
-            chosen = Period.DATES
+        period = Period.read(values.get("period", ""), has_dates=bool(first or last))
         before = values.get("before", "")
         return cls(
             **texts,
             direction=direction if direction in list(Direction) else "",
             state=state if state in STATES else "",
-            period=chosen,
-            first=first if chosen is Period.DATES else None,
-            last=last if chosen is Period.DATES else None,
+            period=period,
+            first=first if period is Period.DATES else None,
+            last=last if period is Period.DATES else None,
             before=int(before) if _ID.fullmatch(before) else None,
         )
 
@@ -120,19 +118,11 @@ class JournalForm:
         return self == JournalForm(before=self.before)
 
     def _span(self, now: datetime) -> tuple[datetime | None, datetime | None]:
-        today, zone = now.date(), now.tzinfo
-        match self.period:
-            case Period.TODAY:
-                return _begin(today, zone), None
-            case Period.YESTERDAY:
-                return _begin(today - timedelta(days=1), zone), _begin(today, zone)
-            case Period.WEEK:
-                return _begin(today - timedelta(days=6), zone), None
-            case Period.MONTH:
-                return _begin(today - timedelta(days=29), zone), None
-            case _:
-                last = self.last + timedelta(minutes=1) if self.last else None
-                return _in_zone(self.first, zone), _in_zone(last, zone)
+        zone = now.tzinfo
+        if days := self.period.days(now.date()):
+            return _begin(days[0], zone), _begin(days[1] + timedelta(days=1), zone)
+        last = self.last + timedelta(minutes=1) if self.last else None
+        return _in_zone(self.first, zone), _in_zone(last, zone)
 
 
 def _moment(text: str) -> datetime | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gettext as gettext_module
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import UTC, datetime, tzinfo
 from io import BytesIO
 from pathlib import Path
 from typing import cast
@@ -70,6 +70,11 @@ def current_language() -> Language:
     if has_request_context() and "language" in g:
         return cast("Language", g.language)
     return cast("Language", current_app.extensions["pacs_default_language"])
+
+
+def hospital_now() -> datetime:
+    """Return the present in the hospital's time zone."""
+    return datetime.now(UTC).astimezone(current_language().time_zone)
 
 
 def gettext(message: str) -> str:

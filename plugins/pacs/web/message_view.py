@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -99,9 +99,9 @@ class MessageView:
     is_cut: bool = False
 
     @property
-    def has_faulty_field(self) -> bool:
-        """Whether one of the fields is marked."""
-        return any(field.is_faulty for segment in self.segments for field in segment.fields)
+    def first_faulty(self) -> FieldView | None:
+        """The first field that is marked."""
+        return next((field for segment in self.segments for field in segment.fields if field.is_faulty), None)
 
 
 def read_text(raw: bytes, peer: PeerSettings) -> tuple[str, str]:
@@ -110,12 +110,17 @@ def read_text(raw: bytes, peer: PeerSettings) -> tuple[str, str]:
     return decoded.text, decoded.codec
 
 
-def view(raw: bytes, peer: PeerSettings, error_location: str | None = None) -> MessageView:
-    """Return what is shown of a message; whatever came can be shown."""
+def view(raw: bytes, peer: PeerSettings, locations: Iterable[str] = ()) -> MessageView:
+    """Return what is shown of a message; whatever came can be shown.
+
+    Parameters
+    ----------
+    locations : of what is wrong with it, as ERR-2 writes them.
+    """
     try:
         text, codec = read_text(raw, peer)
         shown = text[:LONGEST_SHOWN]
-        segments = tuple(_segments(Message.parse(shown), Path.at(error_location or "^"), error_location or ""))
+        segments = tuple(_segments(Message.parse(shown), [location for location in locations if location]))
     except Hl7Error as error:
         return MessageView(raw.decode("latin-1"), "latin-1", (), fault=str(error), is_cut=len(raw) > LONGEST_SHOWN)
     return MessageView(text, codec, segments, is_cut=len(text) > LONGEST_SHOWN)
@@ -175,28 +180,33 @@ def place_to_correct(error_location: str | None) -> str:
     return f"{path}.1" if is_composite else str(path)
 
 
-def _segments(message: Message, faulty: Path | None, location: str) -> Iterator[SegmentView]:
-    named = location.split("^")
+def _segments(message: Message, locations: list[str]) -> Iterator[SegmentView]:
     for segment in message.segments:
-        is_named = named[0] == segment.name and (named[1:2] or ["1"])[0] in ("", str(segment.number))
-        cells = tuple(_cells(segment, faulty if is_named else None))
+        about_it = [location for location in locations if _is_about(location, segment)]
+        faulty = {path.field for location in about_it if (path := Path.at(location))}
+        cells = tuple(_cells(segment, faulty))
         has_field = any(view is not None and view.is_faulty for _, view in cells)
         yield SegmentView(
-            segment.name, segment_name(segment.name), segment.separators.field, cells, is_named and not has_field
+            segment.name, segment_name(segment.name), segment.separators.field, cells, bool(about_it) and not has_field
         )
 
 
-def _cells(segment: Segment, faulty: Path | None) -> Iterator[tuple[str, FieldView | None]]:
+def _is_about(location: str, segment: Segment) -> bool:
+    name, _, rest = location.partition("^")
+    return name == segment.name and (rest.partition("^")[0] if rest else "1") in ("", str(segment.number))
+
+
+def _cells(segment: Segment, faulty: set[int]) -> Iterator[tuple[str, FieldView | None]]:
     is_header = segment.name in _HEADERS
     for number, raw in enumerate(segment.fields):
         if is_header and number == 1:
             continue
         # A field that is needed and empty is shown where it should be.
-        is_faulty = faulty is not None and faulty.field == number
+        is_faulty = number in faulty
         shown = number > 0 and (raw or is_faulty)
         yield _short(raw), _field(segment, number, is_faulty=is_faulty) if shown else None
-    if faulty is not None and faulty.field >= len(segment.fields):
-        yield "", _field(segment, faulty.field, is_faulty=True)
+    for number in sorted(number for number in faulty if number >= len(segment.fields)):
+        yield "", _field(segment, number, is_faulty=True)
 
 
 def _field(segment: Segment, number: int, *, is_faulty: bool) -> FieldView:

@@ -10,12 +10,14 @@ from flask import current_app
 
 if TYPE_CHECKING:
     from pacs.access.settings import AccessSettings
+    from pacs.backup.overview import Backups
     from pacs.database import Database
     from pacs.decoding.decoder import Decoder
     from pacs.hl7.bridge import Hl7Bridge
     from pacs.hl7.decisions import Decisions
     from pacs.hl7.orders import OrderMapper
     from pacs.hl7.rehearse.rehearsals import Rehearsals
+    from pacs.mesh.jobs.service import Models
     from pacs.metrics import Metrics
     from pacs.ports import Archive
     from pacs.web.settings import WebSettings
@@ -44,6 +46,8 @@ class Services:
     Attributes
     ----------
     mapper : reads messages as processing does, for the page that tries a mapping.
+    models : 3D models.
+    backups : what the backups tell of themselves.
     decisions : what people decide on dead letters.
     version : version of PACS Cloud.
     storage_directory : folder of Orthanc's files, to tell how full its disk is.
@@ -58,8 +62,10 @@ class Services:
     worklist: Worklist
     hl7: Hl7Bridge
     mapper: OrderMapper
+    models: Models
     decisions: Decisions
     rehearsals: Rehearsals
+    backups: Backups
     queues: tuple[WorkQueue, ...] = ()
     version: str = ""
     storage_directory: Path = Path("/var/lib/pacs")

@@ -44,7 +44,8 @@ class WebSettings(BaseModel):
         default=Path("/run/pacs/pages.sock"), description="Unix socket on which NGINX finds the pages."
     )
     vendor_folder: Path = Field(
-        default=Path("/opt/pacs/viewers/pacs-vendor"), description="Folder with zip.min.js (npm: @zip.js/zip.js)."
+        default=Path("/opt/pacs/viewers/pacs-vendor"),
+        description="Folder with zip.min.js and ogl.min.js, as viewer-config/build.py makes it.",
     )
 
     @property

@@ -4,39 +4,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import date, timedelta
-from enum import StrEnum
+from datetime import date
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from flask import url_for
 
 from pacs.web.formatting import dicom_date
-from pacs.web.language import N_
+from pacs.web.period import Period
 
 if TYPE_CHECKING:
     from werkzeug.datastructures import MultiDict
 
-
-class Period(StrEnum):
-    """The choices for the study date."""
-
-    ANY = ""
-    TODAY = "today"
-    YESTERDAY = "yesterday"
-    WEEK = "7d"
-    MONTH = "30d"
-    DATES = "dates"
-
-
-PERIOD_TITLES = {
-    Period.ANY: N_("Any date"),
-    Period.TODAY: N_("Today"),
-    Period.YESTERDAY: N_("Yesterday"),
-    Period.WEEK: N_("7 days"),
-    Period.MONTH: N_("30 days"),
-    Period.DATES: N_("Dates…"),
-}
 _LONGEST_TEXT = 128
 _MODALITY = re.compile(r"[A-Z0-9_]{1,16}")
 _MOST_PAGES = 100_000
@@ -69,10 +48,7 @@ class StudyForm:
         """Read a query string; what can't be understood counts as not entered."""
         texts = {field: values.get(field, "").strip()[:_LONGEST_TEXT] for field in _TEXT_FIELDS}
         first, last = dicom_date(values.get("from", "")), dicom_date(values.get("to", ""))
-        wanted = values.get("period", "")
-        period = Period(wanted) if wanted in list(Period) else Period.ANY
-        if period is Period.ANY and (first or last):
-            period = Period.DATES
+        period = Period.read(values.get("period", ""), has_dates=bool(first or last))
         page = values.get("page", "")
         return cls(
             **texts,
@@ -85,19 +61,11 @@ class StudyForm:
 
     def dates(self, today: date) -> tuple[date | None, date | None]:
         """Return the first and last day searched, both included, None for an open end."""
-        match self.period:
-            case Period.TODAY:
-                return today, today
-            case Period.YESTERDAY:
-                return today - timedelta(days=1), today - timedelta(days=1)
-            case Period.WEEK:
-                return today - timedelta(days=6), today
-            case Period.MONTH:
-                return today - timedelta(days=29), today
-            case Period.DATES if self.first and self.last and self.first > self.last:
-                return self.last, self.first
-            case _:
-                return self.first, self.last
+        if days := self.period.days(today):
+            return days
+        if self.first and self.last and self.first > self.last:
+            return self.last, self.first
+        return self.first, self.last
 
     def parameters(self, page: int = 1) -> dict[str, str | list[str]]:
         """Return the query string's parameters that repeat this search at a page, empty fields left out."""

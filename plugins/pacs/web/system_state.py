@@ -60,6 +60,7 @@ class SystemState:
     ----------
     versions : name and version of each part.
     disk : None when the folder of the archive can't be looked at from here.
+    mapping_mistakes : of files that were changed since the start and can't be used.
     """
 
     versions: tuple[tuple[str, str], ...]
@@ -68,6 +69,7 @@ class SystemState:
     queues: tuple[QueueFigures, ...]
     jobs: tuple[Job, ...]
     threads: Sequence[ThreadStatus]
+    mapping_mistakes: Sequence[str]
 
 
 def read_state(services: Services) -> SystemState:
@@ -85,6 +87,7 @@ def read_state(services: Services) -> SystemState:
         queues=tuple(map(_queue, services.queues)),
         jobs=tuple(list_jobs(services.archive)),
         threads=services.supervisor.status(),
+        mapping_mistakes=services.mapper.library.faults(),
     )
 
 

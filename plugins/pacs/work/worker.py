@@ -6,7 +6,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pacs.errors import DatabaseError, PacsError
@@ -36,6 +36,8 @@ class QueueWorker:
     handler : does the work of one claim; must bear being run twice for an item.
     poll_seconds : how often to look for items that other processes put; those of this process wake it at once.
     keep_days : how long finished items are kept; None for ever. Dead letters stay until a person decides.
+    claims_at_once : so many items a thread takes in hand together and works one after the other: where many wait, the
+        claiming costs less. Other threads and processes can't take them meanwhile.
     """
 
     def __init__(
@@ -46,12 +48,14 @@ class QueueWorker:
         threads: int = 1,
         poll_seconds: float = 1.0,
         keep_days: float | None = None,
+        claims_at_once: int = 1,
     ) -> None:
         self._queue = queue
         self._handler = handler
         self._thread_count = threads
         self._poll_seconds = poll_seconds
         self._keep_days = keep_days
+        self._claims_at_once = claims_at_once
         self._claims: set[Claim] = set()
         self._claims_lock = threading.Lock()
 
@@ -66,15 +70,15 @@ class QueueWorker:
 
         Raises
         ------
-        DatabaseError : the database can't be used. The item in hand, if any, is left to its lease.
+        DatabaseError : the database can't be used. The items in hand, if any, are left to their leases.
         """
         is_idle = False
         while not stop.is_set():
             seen = self._queue.bell.count
             # While idle, look without taking SQLite's write lock.
-            claims = self._queue.claim() if not is_idle or self._queue.has_something() else []
-            for claim in claims:
-                self.work(claim)
+            most = self._claims_at_once
+            claims = self._queue.claim(most) if not is_idle or self._queue.has_something() else []
+            self._work_all(claims, stop)
             is_idle = not claims
             if is_idle and self._queue.bell.wait(seen, self._poll_seconds * random.uniform(0.75, 1.0)):  # noqa: S311
                 is_idle = False
@@ -93,12 +97,23 @@ class QueueWorker:
         for claim in self._in_hand():
             claim.request_stop()
 
-    def work(self, claim: Claim) -> None:
-        """Run the handler on `claim` and settle it."""
+    def _work_all(self, claims: Sequence[Claim], stop: threading.Event) -> None:
+        """Work claims one after the other; their leases are renewed while they wait their turn."""
+        with self._claims_lock:
+            self._claims.update(claims)
+        try:
+            for claim in claims:
+                self.work(claim, gives_back=stop.is_set())
+        finally:
+            with self._claims_lock:
+                self._claims.difference_update(claims)
+
+    def work(self, claim: Claim, *, gives_back: bool = False) -> None:
+        """Run the handler on `claim` and settle it, or let it wait again."""
         with self._claims_lock:
             self._claims.add(claim)
         try:
-            settle = self._handled(claim)
+            settle = claim.give_back if gives_back else self._handled(claim)
             if not claim.is_settled:
                 self._settle(claim, settle)
         except LeaseLost:

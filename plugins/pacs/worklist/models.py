@@ -30,8 +30,10 @@ class StepRecord(Base):
     stations_key : Scheduled Station AE Titles, folded, parted and enclosed by "|".
     folded_name : the patient's whole name, folded (`pacs.studies.names.fold`).
     words_key : words of name, patient ID and accession number, see `pacs.studies.names.search_key`.
-    sent_at, sequence : version of the order's attributes, see `steps.Version`; "" and 0 when a person entered it.
-    patient_sent_at, patient_sequence : version of the patient's attributes (group 0010), which ADT messages change too.
+    sent_at, sequence, sender : version of the order's attributes, see `steps.Version`; "" and 0 when a person entered
+        it.
+    patient_sent_at, patient_sequence, patient_sender : version of the patient's attributes (group 0010), which ADT
+        messages change too.
     former_patients : [id, issuer] that were merged away; orders that still come under them are this patient's.
     """
 
@@ -59,8 +61,10 @@ class StepRecord(Base):
     former_patients: Mapped[Any] = mapped_column(JsonDocument, nullable=False)
     sent_at: Mapped[str] = mapped_column(String(32))
     sequence: Mapped[int] = mapped_column(BigInteger)
+    sender: Mapped[str] = mapped_column(Text)
     patient_sent_at: Mapped[str] = mapped_column(String(32))
     patient_sequence: Mapped[int] = mapped_column(BigInteger)
+    patient_sender: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
 

@@ -50,6 +50,12 @@ class WorklistSettings(_Section):
     most_answers: int = Field(
         default=2000, ge=1, le=100_000, description="A question with more answers is refused, never cut short."
     )
+    keep_days: int | None = Field(
+        default=None,
+        ge=1,
+        description="Entries are deleted with their history this many days after their day and their last change; "
+        "null: never.",
+    )
     stations: dict[str, StationSettings] = Field(
         default={}, description="What is different for single stations, by AE title."
     )

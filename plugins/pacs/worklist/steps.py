@@ -38,15 +38,18 @@ class Version:
     Parameters
     ----------
     sent_at : when its sender wrote it (MSH-7) in UTC, YYYYMMDDHHMMSS with or without a fraction; "" when not known.
-    sequence : number of the message in our inbox; decides between messages of the same moment.
+    sequence : number of the message in our inbox; decides between messages of the same moment, and of two senders,
+        whose clocks can't be compared.
+    sender : who sent it.
     """
 
     sent_at: str = ""
     sequence: int = 0
+    sender: str = ""
 
     def is_older_than(self, other: Version) -> bool:
         """Tell whether `other` is to be believed rather than this one."""
-        if self.sent_at and other.sent_at and self.sent_at != other.sent_at:
+        if self.sender == other.sender and self.sent_at and other.sent_at and self.sent_at != other.sent_at:
             return self.sent_at < other.sent_at
         return self.sequence < other.sequence
 

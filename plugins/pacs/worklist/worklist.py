@@ -60,7 +60,13 @@ class Worklist:
     # -- for orders, MPPS and people -------------------------------------------------------------------------------
 
     def upsert(
-        self, session: Session, steps: Sequence[NewStep], *, version: Version | None, actor: str
+        self,
+        session: Session,
+        steps: Sequence[NewStep],
+        *,
+        version: Version | None,
+        actor: str,
+        detail: Mapping[str, Any] = _NO_DETAIL,
     ) -> list[StepChange]:
         """Insert steps, or change those that are there; return what changed.
 
@@ -70,13 +76,15 @@ class Worklist:
         Parameters
         ----------
         version : of the message; None for a person, whose word counts now and yields to any later message.
+        detail : JSON, kept in the history; so of every function here.
 
         Raises
         ------
         PatientMismatch : the step is there and is another patient's.
         InvalidInput : no step item or several; nothing that names the step.
         """
-        return self._told(session, writing.upsert(session, steps, version, writing.By(actor, self._clock())))
+        by = writing.By(actor, self._clock(), detail)
+        return self._told(session, writing.upsert(session, steps, version, by))
 
     def set_status(
         self,
@@ -88,12 +96,7 @@ class Worklist:
         detail: Mapping[str, Any] = _NO_DETAIL,
         version: Version | None = None,
     ) -> list[StepChange]:
-        """Give the steps a status; return what changed, nothing where they have it or know newer, or there are none.
-
-        Parameters
-        ----------
-        detail : JSON, kept in the history.
-        """
+        """Give the steps a status; return what changed, nothing where they have it or know newer, or there are none."""
         by = writing.By(actor, self._clock(), detail)
         return self._told(session, writing.set_status(session, which, status, version, by))
 
@@ -105,6 +108,7 @@ class Worklist:
         *,
         version: Version | None,
         actor: str,
+        detail: Mapping[str, Any] = _NO_DETAIL,
     ) -> list[StepChange]:
         """Change what all steps of a patient say of the patient and the visit; return what changed.
 
@@ -115,7 +119,7 @@ class Worklist:
         changes : attributes of the worklist item; absent ones stay, empty ones are deleted. Patient ID and issuer are
             not changed: that is `merge_patients`.
         """
-        by = writing.By(actor, self._clock())
+        by = writing.By(actor, self._clock(), detail)
         return self._told(session, writing.update_patient(session, patient_ids, changes, version, by))
 
     def merge_patients(
@@ -126,6 +130,7 @@ class Worklist:
         *,
         version: Version | None,
         actor: str,
+        detail: Mapping[str, Any] = _NO_DETAIL,
     ) -> list[StepChange]:
         """Make all steps of the prior patient the surviving one's; return what changed.
 
@@ -140,7 +145,7 @@ class Worklist:
         ------
         InvalidInput : no surviving Patient ID.
         """
-        by = writing.By(actor, self._clock())
+        by = writing.By(actor, self._clock(), detail)
         return self._told(session, writing.merge_patients(session, prior_ids, surviving, version, by))
 
     def _told(self, session: Session, changes: list[StepChange]) -> list[StepChange]:

@@ -141,8 +141,10 @@ def _insert(
         "former_patients": [],
         "sent_at": known.sent_at,
         "sequence": known.sequence,
+        "sender": known.sender,
         "patient_sent_at": known.sent_at,
         "patient_sequence": known.sequence,
+        "patient_sender": known.sender,
         "created_at": by.at,
         "changed_at": by.at,
     }
@@ -262,18 +264,19 @@ def _of_patients(session: Session, patient_ids: Sequence[tuple[str, str]]) -> li
 
 
 def _version_of(record: StepRecord) -> Version:
-    return Version(record.sent_at, record.sequence)
+    return Version(record.sent_at, record.sequence, record.sender)
 
 
 def _patient_version_of(record: StepRecord) -> Version:
-    return Version(record.patient_sent_at, record.patient_sequence)
+    return Version(record.patient_sent_at, record.patient_sequence, record.patient_sender)
 
 
 def _advance(record: StepRecord, version: Version | None) -> None:
     if version:
-        record.sent_at, record.sequence = version.sent_at, version.sequence
+        record.sent_at, record.sequence, record.sender = version.sent_at, version.sequence, version.sender
 
 
 def _advance_patient(record: StepRecord, version: Version | None) -> None:
     if version:
         record.patient_sent_at, record.patient_sequence = version.sent_at, version.sequence
+        record.patient_sender = version.sender

@@ -40,6 +40,19 @@ _NAMING = NEVER_DELETED - {"Modality", "ScheduledProcedureStepStartDate"} | {
 }
 
 
+@dataclass(frozen=True)
+class Origin:
+    """The message that changes something: how new it is, who sent it, and where it is in the journal."""
+
+    version: Version
+    actor: str
+    journal_id: int
+
+    def told(self) -> dict[str, Any]:
+        """Return what every writing function of `Worklist` is told; the history then names the message."""
+        return {"version": self.version, "actor": self.actor, "detail": {"message": self.journal_id}}
+
+
 @dataclass
 class Outcome:
     """What became of a message, for the journal. Names entries by their numbers, never the patient."""
@@ -71,14 +84,13 @@ class Applying:
 
     Parameters
     ----------
-    version, actor : of the message, for the worklist.
+    origin : of the message, for the worklist.
     """
 
-    def __init__(self, worklist: Worklist, session: Session, version: Version, actor: str) -> None:
+    def __init__(self, worklist: Worklist, session: Session, origin: Origin) -> None:
         self._worklist = worklist
         self._session = session
-        self._version = version
-        self._actor = actor
+        self._origin = origin
         self._done: set[int] = set()
         self.outcome = Outcome()
 
@@ -127,7 +139,7 @@ class Applying:
 
     def _write(self, step: NewStep, row: StepRow | None, why: str = "") -> None:
         try:
-            changes = self._worklist.upsert(self._session, [step], version=self._version, actor=self._actor)
+            changes = self._worklist.upsert(self._session, [step], **self._origin.told())
         except PatientMismatch as error:
             raise Hl7Error(str(error), location="PID^1^3", hl7_code=UNKNOWN_KEY_IDENTIFIER) from error
         self._tell(changes, row, why)

@@ -72,6 +72,11 @@ class UnusableMessage(Hl7Error):
         )
         self.faults = faults
 
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """Return where something is wrong, each place once."""
+        return tuple(dict.fromkeys(fault.location for fault in self.faults if fault.location))
+
 
 @dataclass(frozen=True)
 class Explanation:

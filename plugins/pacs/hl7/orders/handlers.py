@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from sqlalchemy.orm import Session
 
 from pacs.hl7.checks import type_of
-from pacs.hl7.orders.applying import Applying, check_usable
+from pacs.hl7.orders.applying import Applying, Origin, check_usable
 from pacs.hl7.orders.mapper import OrderMapper
 from pacs.hl7.orders.patients import UPDATES, PatientChanges
 from pacs.hl7.orders.values import BadValue, read_moment
@@ -46,7 +46,7 @@ class OrderHandlers:
         """
         readings = self._mapper.read_message(incoming.message, incoming.header, incoming.peer, incoming.received_at)
         check_usable(readings)
-        applying = Applying(self._worklist, session, self._version(incoming), _actor(incoming))
+        applying = Applying(self._worklist, session, self._origin(incoming))
         for reading in readings:
             applying.apply(reading)
         return Result("worklist", applying.outcome.as_dict())
@@ -56,15 +56,17 @@ class OrderHandlers:
         event = type_of(incoming.header, incoming.message).partition("^")[2]
         if event not in UPDATES:
             return KEPT
-        changes = PatientChanges(self._mapper, self._worklist, session, self._version(incoming), _actor(incoming))
+        changes = PatientChanges(self._mapper, self._worklist, session, self._origin(incoming))
         changes.apply(incoming.message, event, incoming.peer)
         if event in self._settings.arrival_events:
             today = self._mapper.local(incoming.received_at).date()
             changes.arrive(incoming.message, incoming.peer, today)
         return Result("patient", changes.outcome.as_dict())
 
-    def _version(self, incoming: Incoming) -> Version:
-        return Version(_sent_at(incoming, self._mapper), incoming.item_id)
+    def _origin(self, incoming: Incoming) -> Origin:
+        sender = _actor(incoming)
+        version = Version(_sent_at(incoming, self._mapper), incoming.item_id, sender)
+        return Origin(version, sender, incoming.journal_id)
 
 
 def _sent_at(incoming: Incoming, mapper: OrderMapper) -> str:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import date
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from pacs.hl7.errors import DUPLICATE_KEY_IDENTIFIER, REQUIRED_FIELD_MISSING
 from pacs.hl7.groups import PatientGroup
 from pacs.hl7.message import Message
-from pacs.hl7.orders.applying import Outcome
+from pacs.hl7.orders.applying import Origin, Outcome
 from pacs.hl7.orders.explanation import Unusable, UnusableMessage
 from pacs.hl7.orders.identity import PatientNumber, PatientNumbers, read_prior_numbers
 from pacs.hl7.orders.mapper import OrderMapper, PatientReading
 from pacs.hl7.peers import Peer
+from pacs.studies.models import StudyRecord
+from pacs.studies.names import fold
 from pacs.worklist.statuses import StepStatus
-from pacs.worklist.steps import StepRow, StepSelector, Version
+from pacs.worklist.steps import StepRow, StepSelector
 from pacs.worklist.worklist import Worklist
+
+_log = logging.getLogger(__name__)
 
 # HL7 v2.5.1 chapter 3.3; IHE RAD-12 adds none.
 MERGES = frozenset({"A18", "A34", "A40", "A47"})
@@ -31,15 +37,14 @@ class PatientChanges:
 
     Parameters
     ----------
-    version, actor : of the message, for the worklist.
+    origin : of the message, for the worklist.
     """
 
-    def __init__(self, mapper: OrderMapper, worklist: Worklist, session: Session, version: Version, actor: str) -> None:
+    def __init__(self, mapper: OrderMapper, worklist: Worklist, session: Session, origin: Origin) -> None:
         self._mapper = mapper
         self._worklist = worklist
         self._session = session
-        self._version = version
-        self._actor = actor
+        self._origin = origin
         self.outcome = Outcome()
 
     def apply(self, message: Message, event: str, peer: Peer) -> None:
@@ -63,11 +68,7 @@ class PatientChanges:
             for patient_id, issuer in reading.numbers.keys if reading.numbers else ():
                 for row in self._scheduled(today, patient_id, issuer):
                     changes = self._worklist.set_status(
-                        self._session,
-                        StepSelector(row_id=row.id),
-                        StepStatus.ARRIVED,
-                        actor=self._actor,
-                        version=self._version,
+                        self._session, StepSelector(row_id=row.id), StepStatus.ARRIVED, **self._origin.told()
                     )
                     for change in changes:
                         self.outcome.tell(str(change.kind), change.step, "the patient has come")
@@ -98,16 +99,27 @@ class PatientChanges:
 
     def _merge(self, reading: PatientReading, prior: list[PatientNumber]) -> None:
         keys = [prior[0].key, *(number.key for number in prior[1:] if number.issuer)]
-        changes = self._worklist.merge_patients(
-            self._session, keys, reading.dataset, version=self._version, actor=self._actor
-        )
+        changes = self._worklist.merge_patients(self._session, keys, reading.dataset, **self._origin.told())
         for change in changes:
             self.outcome.tell("patient changed", change.step)
+        if count := sum(self._studies_of(key) for key in keys):
+            # Which study is whose is for a person to say: nothing in the archive is renamed by a message.
+            self.outcome.notices.append(
+                f"{prior[0].location}: {count} studies in the archive keep the prior number; correct them by hand"
+            )
+            _log.warning("HL7 message %d merges patients; %d studies keep the number", self._origin.journal_id, count)
+
+    def _studies_of(self, key: tuple[str, str]) -> int:
+        patient_id, issuer = key
+        statement = select(func.count()).where(
+            StudyRecord.patient_id_key == fold(patient_id),
+            StudyRecord.patient_id == patient_id,
+            StudyRecord.issuer_of_patient_id.in_(("", issuer)),
+        )
+        return self._session.scalar(statement) or 0
 
     def _update(self, reading: PatientReading, numbers: PatientNumbers) -> None:
-        changes = self._worklist.update_patient(
-            self._session, numbers.keys, reading.dataset, version=self._version, actor=self._actor
-        )
+        changes = self._worklist.update_patient(self._session, numbers.keys, reading.dataset, **self._origin.told())
         for change in changes:
             self.outcome.tell("patient updated", change.step)
 

@@ -27,6 +27,7 @@ _REFUSED = frozenset({"AE", "AR", "CR"})
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
 _KEEP_DONE_DAYS = 7
+_CLAIMS_AT_ONCE = 10
 
 
 class Sender:
@@ -48,7 +49,11 @@ class Sender:
     def add_to(self, supervisor: Supervisor) -> None:
         """Add the threads that send."""
         threads = self._destination.settings.connections
-        QueueWorker(self._destination.queue, self.send, threads=threads, keep_days=_KEEP_DONE_DAYS).add_to(supervisor)
+        queue = self._destination.queue
+        at_once = _CLAIMS_AT_ONCE if threads == 1 else 1
+        QueueWorker(queue, self.send, threads=threads, keep_days=_KEEP_DONE_DAYS, claims_at_once=at_once).add_to(
+            supervisor
+        )
 
     def send(self, claim: Claim) -> Mapping[str, Any] | None:
         """Send the message of a claim and settle it. The handler of the queue.

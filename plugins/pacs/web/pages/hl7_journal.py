@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response as WerkzeugResponse
 
@@ -21,13 +22,13 @@ from pacs.hl7.peers import UNKNOWN
 from pacs.hl7.settings import PeerSettings
 from pacs.hl7.states import Direction, MessageState
 from pacs.web.journal_form import STATES, JournalForm
-from pacs.web.language import N_, gettext
+from pacs.web.language import N_, gettext, hospital_now
 from pacs.web.message_view import differences, fault_place, place_to_correct, read_text, view, written
 from pacs.web.navigation import NavigationEntry, PageModule
-from pacs.web.pages.worklist import hospital_now
+from pacs.web.period import PERIOD_TITLES
 from pacs.web.person import current_actor
+from pacs.web.search_page import render_search
 from pacs.web.services import Services
-from pacs.web.study_form import PERIOD_TITLES
 
 # What comes here, by MSH-9.1.
 KINDS = {
@@ -64,24 +65,19 @@ def index() -> Response:
     form = JournalForm.read(request.args)
     size = services.web.page_size
     entries = services.hl7.journal.find(form.search(hospital_now(), size + 1))
-    is_part = "HX-Request" in request.headers and "HX-History-Restore-Request" not in request.headers
-    response = make_response(
-        render_template(
-            "parts/journal_results.html" if is_part else "hl7_journal.html",
-            form=form,
-            entries=entries[:size],
-            older=entries[size - 1].id if len(entries) > size else None,
-            kinds=KINDS,
-            states=STATE_TITLES,
-            dead_letters=_dead_letters(services),
-            periods=PERIOD_TITLES,
-            peers=_peer_names(services),
-        )
+    return render_search(
+        "hl7_journal.html",
+        "parts/journal_results.html",
+        form.address(),
+        form=form,
+        entries=entries[:size],
+        older=entries[size - 1].id if len(entries) > size else None,
+        kinds=KINDS,
+        states=STATE_TITLES,
+        dead_letters=_dead_letters(services),
+        periods=PERIOD_TITLES,
+        peers=_peer_names(services),
     )
-    response.headers["Vary"] = "HX-Request, Cookie, Accept-Language"
-    if is_part and request.headers.get("HX-Trigger") == "search":
-        response.headers["HX-Push-Url"] = form.address()
-    return response
 
 
 @blueprint.get("/hl7/messages/<int:message_id>")
@@ -90,11 +86,12 @@ def show(message_id: int) -> str:
     services = Services.current()
     entry = services.hl7.journal.get(message_id)
     former = services.decisions.about(entry.corrected_from) if entry.corrected_from else []
+    ack = _ack(entry)
     return render_template(
         "hl7_message.html",
         entry=entry,
-        view=view(entry.raw, _settings_of(entry), entry.error_location),
-        ack=_ack(entry),
+        view=view(entry.raw, _settings_of(entry), _error_locations(entry, ack)),
+        ack=ack,
         kinds=KINDS,
         decisions=services.decisions.about(message_id),
         correction=next((each for each in former if each.choice is Choice.CORRECTED), None),
@@ -210,6 +207,14 @@ def _settings_of(entry: Entry) -> PeerSettings:
     peer = peers.named(entry.peer) if entry.direction is Direction.IN else None
     found = peer or peers.named(UNKNOWN)
     return found.settings if found else PeerSettings()
+
+
+def _error_locations(entry: Entry, ack: Mapping[str, Any] | None) -> list[str]:
+    """Return every place that is at fault: those of a dead letter, or those that its sender was told."""
+    told = list((entry.result or {}).get("locations", ()))
+    if not told and entry.state is MessageState.REFUSED and ack and ack["read"]:
+        told = [fault.location for fault in ack["read"].errors]
+    return list(dict.fromkeys([entry.error_location or "", *told]))
 
 
 def _error_place(entry: Entry) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
-
-from flask import Blueprint, Response, make_response, render_template, request
+from flask import Blueprint, Response, request
 
 from pacs.studies import StudyPage, StudyQuery, search
-from pacs.web.language import N_, current_language
+from pacs.web.language import N_, hospital_now
 from pacs.web.navigation import NavigationEntry, PageModule
+from pacs.web.period import PERIOD_TITLES
+from pacs.web.search_page import render_search
 from pacs.web.services import Services
-from pacs.web.study_form import PERIOD_TITLES, StudyForm
+from pacs.web.study_form import StudyForm
 
 # Offered when the archive is empty, and always first: what most studies of a hospital are.
 USUAL_MODALITIES = ("CR", "CT", "DX", "MG", "MR", "US", "XA", "NM", "PT", "ES")
@@ -25,26 +25,17 @@ def index() -> Response:
     services = Services.current()
     form = StudyForm.read(request.args)
     found = _find(services, form)
-    is_part = "HX-Request" in request.headers and "HX-History-Restore-Request" not in request.headers
-    response = make_response(
-        render_template(
-            "parts/study_results.html" if is_part else "studies.html",
-            form=form,
-            found=found,
-            page_size=services.web.page_size,
-            periods=PERIOD_TITLES,
-            modalities=_modalities_offered(form),
-        )
+    return render_search(
+        "studies.html",
+        "parts/study_results.html",
+        form.address(found.page),
+        only_by_form=False,
+        form=form,
+        found=found,
+        page_size=services.web.page_size,
+        periods=PERIOD_TITLES,
+        modalities=_modalities_offered(form),
     )
-    response.headers["Vary"] = "HX-Request, Cookie, Accept-Language"
-    if is_part:
-        response.headers["HX-Push-Url"] = form.address(found.page)
-    return response
-
-
-def hospital_today() -> date:
-    """Return the date in the hospital's time zone."""
-    return datetime.now(UTC).astimezone(current_language().time_zone).date()
 
 
 def _find(services: Services, form: StudyForm) -> StudyPage:
@@ -58,7 +49,7 @@ def _find(services: Services, form: StudyForm) -> StudyPage:
 
 
 def _query(form: StudyForm, page: int, size: int) -> StudyQuery:
-    first_day, last_day = form.dates(hospital_today())
+    first_day, last_day = form.dates(hospital_now().date())
     return StudyQuery(
         text=form.q,
         patient_name=form.name,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from http import HTTPStatus
 from itertools import groupby
 
-from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from pydicom.datadict import dictionary_description, tag_for_keyword
 from sqlalchemy import select
@@ -17,11 +17,12 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from pacs.errors import ArchiveError, InvalidInput
 from pacs.studies.models import StudyRecord
-from pacs.web.language import N_, current_language
+from pacs.web.language import N_, hospital_now
 from pacs.web.modalities import list_modalities
 from pacs.web.navigation import NavigationEntry, PageModule
 from pacs.web.pages.studies import USUAL_MODALITIES
 from pacs.web.person import current_actor
+from pacs.web.search_page import render_search
 from pacs.web.services import Services
 from pacs.web.step_form import PRIORITIES, SEXES, StepForm
 from pacs.web.worklist_form import WorklistForm
@@ -69,25 +70,19 @@ def index() -> Response:
             limit=MOST_STEPS + 1,
         )
         places = worklist.locations(session, form.day)
-    is_part = "HX-Request" in request.headers and "HX-History-Restore-Request" not in request.headers
-    response = make_response(
-        render_template(
-            "parts/worklist_results.html" if is_part else "worklist.html",
-            form=form,
-            rooms=_by_room(steps[:MOST_STEPS]),
-            counts=_counts(steps),
-            most_steps=MOST_STEPS,
-            is_cut=len(steps) > MOST_STEPS,
-            modalities=_offered([modality for modality, _ in places], form.modality),
-            locations=_offered([room for _, room in places], form.room),
-            statuses=list(StepStatus),
-        )
+    return render_search(
+        "worklist.html",
+        "parts/worklist_results.html",
+        form.address(),
+        form=form,
+        rooms=_by_room(steps[:MOST_STEPS]),
+        counts=_counts(steps),
+        most_steps=MOST_STEPS,
+        is_cut=len(steps) > MOST_STEPS,
+        modalities=_offered([modality for modality, _ in places], form.modality),
+        locations=_offered([room for _, room in places], form.room),
+        statuses=list(StepStatus),
     )
-    response.headers["Vary"] = "HX-Request, Cookie, Accept-Language"
-    # A list that renews itself is not a new place to go back to.
-    if is_part and request.headers.get("HX-Trigger") == "search":
-        response.headers["HX-Push-Url"] = form.address()
-    return response
 
 
 @blueprint.get("/worklist/steps/<int:row_id>")
@@ -165,11 +160,6 @@ def cancel(row_id: int) -> WerkzeugResponse:
     """Cancel an entry: modalities no longer get it."""
     _set_status(row_id, StepStatus.CANCELED, request.form.get("reason", "").strip()[:_LONGEST_REASON])
     return redirect(url_for("worklist.show", row_id=row_id, done="canceled"), HTTPStatus.SEE_OTHER)
-
-
-def hospital_now() -> datetime:
-    """Return the present in the hospital's time zone."""
-    return datetime.now(UTC).astimezone(current_language().time_zone)
 
 
 def _by_room(steps: Iterable[StepRow]) -> list[Room]:

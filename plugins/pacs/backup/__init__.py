@@ -1,0 +1,1 @@
+"""Backups that are proven: files and database sent to several places, restored every month by themselves."""

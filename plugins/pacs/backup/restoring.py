@@ -1,0 +1,199 @@
+"""The commands `restore ...`: each makes its plan, and does it only when it is told to.
+
+restore database --to "2026-11-22 11:45:00+00"   back to a moment, from here or from a place
+restore files                                    every file that the index names and the storage area lacks
+restore study UID, restore patient ID            as a restore point has them, stored into the running archive
+restore configuration --key offline.key          what was in the escrow, into a folder
+restore server --key offline.key                 a new machine: database, then files
+"""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pacs.backup import consistency, database, escrow, packs, points, programs
+from pacs.backup.database import recovery_options
+from pacs.backup.errors import BackupError
+from pacs.backup.orthanc_index import Attachment
+from pacs.backup.places import Place
+from pacs.backup.plans import Plan
+from pacs.backup.site import Site
+from pacs.backup.storage import Storage
+
+_FORMER = "%Y%m%dT%H%M%S"
+
+
+class DatabaseRestore:
+    """PostgreSQL back to a moment, with all that is in it: Orthanc's index, worklist, HL7 journal, users.
+
+    Parameters
+    ----------
+    to : a moment as PostgreSQL reads it, or the LSN of a restore point; "": as late as the log goes.
+    place : where pgBackRest's repository comes from; None: from the one on this machine.
+    """
+
+    def __init__(self, site: Site, to: str, place: Place | None) -> None:
+        self._site = site
+        self._settings = site.settings.database
+        self._place = place
+        self._target = _target(to)
+
+    def plan(self) -> Plan:
+        """Tell what will be done."""
+        cluster, services = self._settings.cluster, self._site.settings.services
+        until = next(iter(self._target.values()), "the end of the log")
+        source = f"what {self._place.name} has" if self._place else str(self._settings.repository)
+        steps = [
+            f"stop {services.orthanc or 'Orthanc'} and {services.postgresql or 'PostgreSQL'}",
+            f"move {cluster} aside (it is kept)",
+            f"restore it from {source} and replay the log to {until}",
+            "start PostgreSQL, wait until the moment is reached, start Orthanc",
+        ]
+        losses = [f"whatever was committed after {until}: orders, messages, changes of studies"] if self._target else []
+        kept = [
+            "every image: files are not touched. `restore orphans` stores those again that came after the moment",
+            "images deleted after that moment are named again: `restore files` brings their files back",
+        ]
+        return Plan(f"PostgreSQL back to {until}", steps, losses, kept)
+
+    def do(self) -> str:
+        """Do it, as root. Raise BackupError: PostgreSQL still runs; nothing was changed then."""
+        services = self._site.settings.services
+        for unit in filter(None, (services.orthanc, services.postgresql)):
+            programs.run(["systemctl", "stop", unit])
+        cluster = self._settings.cluster
+        if (cluster / "postmaster.pid").exists():
+            raise BackupError(f"PostgreSQL runs on {cluster}.", remedy="Stop it first.")
+        configuration = self._repository_configuration()
+        if cluster.exists():
+            cluster.rename(cluster.with_name(f"{cluster.name}.{datetime.now(UTC).strftime(_FORMER)}"))
+        cluster.mkdir(mode=0o700)
+        if self._settings.repository.stat().st_uid and not _is_own(cluster):
+            programs.run(["chown", "--reference", self._settings.repository, cluster])
+        words: list[str | Path] = [
+            "pgbackrest",
+            f"--config={configuration}",
+            f"--stanza={self._settings.stanza}",
+            "--log-level-file=off",
+        ]
+        words += ["restore", *recovery_options(self._target)]
+        programs.run(programs.as_owner(cluster, words))
+        for unit in filter(None, (services.postgresql, services.orthanc)):
+            programs.run(["systemctl", "start", unit])
+        self._site.runs.audit(
+            "database restored", target=str(self._target), place=self._place.name if self._place else ""
+        )
+        return f"{cluster} is restored."
+
+    def _repository_configuration(self) -> Path:
+        """Have pgBackRest's repository here: as it is, or as the place has it, the former kept."""
+        if self._place is None:
+            return self._settings.configuration
+        repository = self._settings.repository
+        fetched = repository.with_name(f"{repository.name}.fetched")
+        fetched.mkdir(mode=0o750)
+        database.fetch(self._place, fetched)
+        if repository.exists():
+            programs.run(["chown", "-R", "--reference", repository, fetched])
+            repository.rename(repository.with_name(f"{repository.name}.{datetime.now(UTC).strftime(_FORMER)}"))
+        fetched.rename(repository)
+        return self._settings.configuration
+
+
+class FilesRestore:
+    """Every file that the index names and the storage area lacks, from a place; newest images first."""
+
+    def __init__(self, site: Site, place: Place) -> None:
+        self._site = site
+        self._place = place
+
+    def plan(self) -> Plan:
+        """Tell what is missing. The index must be there."""
+        missing = self._missing()
+        size = sum(one.size_bytes for one in missing)
+        what = f"{len(missing)} files ({size} bytes) from {self._place.name}"
+        steps = [f"fetch {what}, newest first, into {self._site.settings.storage}"]
+        steps.append("compare every file of the storage area with the index")
+        return Plan("Missing files back from the backup", steps, [], ["what is there already: no file is replaced"])
+
+    def do(self) -> str:
+        """Fetch. What no batch has is told in the answer."""
+        missing = {one.uuid: one for one in self._missing()}
+        storage, total = Storage(self._site.settings.storage), len(missing)
+        for batch in points.batches(self._place):
+            if not missing:
+                break
+            names = _names_in(batch)
+            if wanted := names & missing.keys():
+                packs.extract(batch.repository, batch.snapshot.snapshot_id, storage.folder, names - wanted)
+            for uuid in wanted:
+                if storage.path(uuid).exists():
+                    missing.pop(uuid)
+        back, place = total - len(missing), self._place.name
+        self._site.runs.audit("files restored", place=place, files=back, still_missing=len(missing))
+        left = f" {len(missing)} are in no batch of {place}: {', '.join(sorted(missing)[:20])}." if missing else ""
+        return f"{back} files are back.{left}"
+
+    def _missing(self) -> list[Attachment]:
+        storage = Storage(self._site.settings.storage)
+        present = {entry.name for entry in storage.files()}
+        with self._site.index() as index:
+            return [one for one in index.paged() if one.uuid not in present]
+
+
+def _names_in(batch: points.StoredBatch) -> set[str]:
+    lists = packs.texts(batch.repository, batch.snapshot.snapshot_id, packs.LISTS)
+    return {line.partition(" ")[0] for _, text in lists for line in text.splitlines()}
+
+
+def orphans_plan(site: Site) -> tuple[Plan, list[Path]]:
+    """Tell which files the index does not name, to be stored again: images that came after a restored moment."""
+    with site.index() as index:
+        finding = consistency.compare(index, site.storage, young_seconds=-1)
+    paths = [site.storage.path(uuid) for uuid in finding.orphans]
+    what = f"{len(paths)} orphans ({finding.orphan_bytes} bytes)"
+    steps = [f"send {what} to Orthanc, which stores those that are DICOM and new"]
+    steps.append("move those that were stored into quarantine: their content is in the archive under a new name")
+    return Plan("Orphans stored again", steps, [], ["orphans that are no DICOM stay where they are"]), paths
+
+
+def configuration_plan(place: Place, folder: Path) -> Plan:
+    """Tell what a restore of the configuration does."""
+    steps = [
+        f"fetch the newest escrow of {place.name}",
+        "open it with the offline key",
+        f"write what is in it below {folder}",
+    ]
+    losses = ["files of the same name in that folder"] if folder == Path("/") else []
+    return Plan("Configuration, authority, LUKS header and secrets out of the escrow", steps, losses)
+
+
+def restore_configuration(site: Site, place: Place, key: Path, folder: Path) -> str:
+    """Write what is in the escrow below a folder. Raise BackupError: none there, or another key."""
+    room = site.settings.work / "escrow"
+    room.mkdir(parents=True, exist_ok=True, mode=0o700)
+    sealed_at = escrow.fetch(place, room)
+    names = escrow.open_envelope(room / escrow.ENVELOPE, key, folder)
+    site.runs.audit("configuration restored", place=place.name, sealed_at=sealed_at.isoformat(), folder=str(folder))
+    return f"{len(names)} files and folders of {sealed_at:%Y-%m-%d %H:%M} UTC are below {folder}."
+
+
+def _target(to: str) -> dict[str, str]:
+    if not to:
+        return {}
+    high, slash, low = to.partition("/")
+    if slash and all(part and set(part) <= set("0123456789abcdefABCDEF") for part in (high, low)):
+        return {"lsn": to}
+    try:
+        moment = datetime.fromisoformat(to)
+    except ValueError:
+        raise BackupError(f"Expected a moment such as 2026-11-22 11:45:00+00:00, found {to!r}.") from None
+    if moment.tzinfo is None:
+        raise BackupError(f"{to!r} has no time zone.", remedy="Add it: 2026-11-22 11:45:00-03:00.")
+    return {"time": moment.isoformat(sep=" ")}
+
+
+def _is_own(path: Path) -> bool:
+    return subprocess.run(["test", "-O", path], check=False).returncode == 0

@@ -1,0 +1,140 @@
+"""Runs: one at a time, told in a status file that pages and monitoring read, and in an audit trail."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pacs.backup.errors import BackupError, Busy
+from pacs.errors import PacsError
+
+STATUS = "status"
+AUDIT = "audit.jsonl"
+_HISTORY = 60
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Run:
+    """A run that goes on.
+
+    Attributes
+    ----------
+    facts : figures for the status file; what a run learns, it adds here.
+    sentence : for a person.
+    """
+
+    kind: str
+    place: str
+    began: datetime
+    facts: dict[str, Any] = field(default_factory=dict)
+    sentence: str = ""
+
+
+class Runs:
+    """Keeps the status files `status/KIND.json` and `status/KIND.PLACE.json`, and the audit trail.
+
+    Parameters
+    ----------
+    folder : the state folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / STATUS).mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold a lock while the block runs; the kernel gives it up however we end. Raise Busy: another run has it."""
+        with (self.folder / f"{name}.lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Busy(f"Another run ({name}) is still at work.", remedy="It does what this one would.") from None
+            yield
+
+    @contextmanager
+    def run(self, kind: str, place: str = "") -> Iterator[Run]:
+        """Tell of a run: that it goes on, how it ended, what it found. What it raises goes on."""
+        run = Run(kind, place, datetime.now(UTC))
+        self._write(run, outcome="running")
+        try:
+            yield run
+        except BaseException as error:
+            words = str(error) if isinstance(error, PacsError) else f"{type(error).__name__} ended it."
+            self._end(run, "damage" if getattr(error, "exit_status", 0) == 5 else "failed", words)  # noqa: PLR2004
+            raise
+        self._end(run, "done", run.sentence)
+
+    def audit(self, action: str, **facts: object) -> None:
+        """Add a line to the audit trail; it is on the disk when this returns."""
+        line = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "action": action, "uid": os.getuid(), **facts}
+        with (self.folder / AUDIT).open("a", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        _log.info("%s", action, extra=dict(facts))
+
+    def _end(self, run: Run, outcome: str, sentence: str) -> None:
+        run.sentence = sentence
+        self._write(run, outcome=outcome)
+        seconds = round((datetime.now(UTC) - run.began).total_seconds(), 2)
+        self.audit(
+            run.kind, outcome=outcome, seconds=seconds, sentence=sentence, **({"place": run.place} if run.place else {})
+        )
+
+    def _write(self, run: Run, *, outcome: str) -> None:
+        path = self.folder / STATUS / (f"{run.kind}.{run.place}.json" if run.place else f"{run.kind}.json")
+        former = read_status(path)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        status = {
+            **former,
+            "kind": run.kind,
+            "place": run.place,
+            "outcome": outcome,
+            "began": run.began.isoformat(timespec="seconds"),
+            "ended": None if outcome == "running" else now,
+            "sentence": run.sentence,
+            **run.facts,
+        }
+        if outcome == "done":
+            status |= {"last_success": now, "last_seconds": round((datetime.now(UTC) - run.began).total_seconds(), 2)}
+            status["history"] = [*former.get("history", ()), {"at": now, **_figures(run.facts)}][-_HISTORY:]
+        replace(path, json.dumps(status, ensure_ascii=False, indent=1))
+
+
+def _figures(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if isinstance(value, (int, float))}
+
+
+def read_status(path: Path) -> dict[str, Any]:
+    """Return a status file, {} where there is none or it is torn."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def replace(path: Path, text: str) -> None:
+    """Replace a file that others read at the same time, readable by all: there is nothing of a patient in it."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    Path(name).chmod(0o644)
+    Path(name).rename(path)
+
+
+def exit_status_of(error: PacsError) -> int:
+    """Return the exit status of a fault."""
+    return error.exit_status if isinstance(error, BackupError) else 1

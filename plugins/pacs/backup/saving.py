@@ -1,0 +1,207 @@
+"""The commands that save: `files`, `nightly`, `database`, `ship`, `check`, `prune`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from uuid import UUID
+
+from pacs.backup import escrow, retention
+from pacs.backup.catalog import Catalog
+from pacs.backup.database import DatabaseBackup
+from pacs.backup.files import PACK_BYTES, Spool
+from pacs.backup.orthanc_index import Attachment, OrthancIndex
+from pacs.backup.overview import SITE
+from pacs.backup.places import SYSTEM, Place
+from pacs.backup.runs import STATUS, Run, read_status, replace
+from pacs.backup.site import Site, each
+
+_FILES_LOCK = "files"
+_DATABASE_LOCK = "database"
+
+
+def files(site: Site) -> str:
+    """Pack what is new since the last run, mark a restore point, send all to every place."""
+    with site.runs.lock(_FILES_LOCK), site.catalog() as catalog, site.runs.run("files") as run:
+        spool = Spool(site.settings, catalog)
+        spool.recover()
+        with site.index() as index:
+            if _is_another(index, catalog):
+                _gather(site, spool, catalog, run)
+            point, new, _ = spool.mark(index)
+        run.facts |= {"new_files": new, "point": point.at.isoformat(timespec="seconds"), "lsn": point.lsn}
+        run.sentence = f"{new} new files; restore point {point.at:%Y-%m-%d %H:%M:%S} UTC."
+        _send_files(site, spool, catalog)
+        run.facts["waiting_bytes"] = spool.waiting_bytes()
+        return run.sentence
+
+
+def nightly(site: Site) -> str:
+    """Compare the whole index with what was packed, pack what is missing, and do what is done once a day."""
+    with site.runs.lock(_FILES_LOCK), site.catalog() as catalog, site.runs.run("nightly") as run:
+        spool = Spool(site.settings, catalog)
+        spool.recover()
+        named = _gather(site, spool, catalog, run)
+        with site.index() as index:
+            with catalog.transaction():
+                run.facts["gone"] = catalog.note_gone(named, datetime.now(UTC))
+            point, new, totals = spool.mark(index, counted=True)
+        run.facts |= {"point": point.at.isoformat(timespec="seconds"), "lsn": point.lsn, "new_files": new, **totals}
+        _send_files(site, spool, catalog)
+        with site.places() as opened:
+            each(opened, lambda place: _save_system(site, place))
+        run.sentence = f"{len(named)} files in the index, {run.facts['gathered']} were not packed yet."
+        return run.sentence
+
+
+def _is_another(index: OrthancIndex, catalog: Catalog) -> bool:
+    """Tell whether the index is not the one that was read last: the first run, or a restore has turned time back."""
+    with index.reading() as reading:
+        return catalog.noted("timeline") != reading.timeline() or reading.end().resource < catalog.cursor.resource
+
+
+def _gather(site: Site, spool: Spool, catalog: Catalog, run: Run) -> set[bytes]:
+    """Pack all of the index that is not packed yet; return the keys of all that it names.
+
+    Sends as it goes: the disk need not hold all of it at once.
+    """
+    gathered, named = 0, set[bytes]()
+
+    def noted(attachments: Iterator[Attachment]) -> Iterator[Attachment]:
+        for one in attachments:
+            named.add(UUID(one.uuid).bytes)
+            yield one
+
+    with site.index() as index:
+        with index.reading() as reading:
+            start, timeline = reading.end(), reading.timeline()
+        for number in spool.gather(noted(index.paged())):
+            gathered += number
+            if spool.waiting_bytes() > PACK_BYTES:
+                _send_files(site, spool, catalog)
+    with catalog.transaction():
+        catalog.cursor = start
+        catalog.note("timeline", timeline)
+    run.facts["gathered"] = gathered
+    return named
+
+
+def _send_files(site: Site, spool: Spool, catalog: Catalog) -> None:
+    """Send to every place, each with a status of its own, and let go what all have."""
+    spool.close_former_days()
+    _introduce(site)
+
+    def send(place: Place) -> None:
+        with site.runs.run("files", place.name) as run:
+            run.facts["added_bytes"] = spool.send(place)
+            run.facts["free_bytes"] = place.free_bytes()
+            run.facts["stored_bytes"] = _sum_up(catalog, f"stored:{place.name}", run.facts["added_bytes"])
+            run.sentence = f"{run.facts['added_bytes']} bytes sent."
+
+    with site.places() as opened:
+        each(opened, send)
+    spool.clear([place.name for place in site.settings.places])
+
+
+def _introduce(site: Site) -> None:
+    """Tell the pages which places there are and how often things are done; no secret stands in it."""
+    shown = [{"name": one.name, "kind": one.kind.value, "append_only": one.append_only} for one in site.settings.places]
+    told = {"places": shown, "schedule": site.settings.schedule.model_dump()}
+    replace(site.settings.state / SITE, json.dumps(told))
+
+
+def _sum_up(catalog: Catalog, name: str, added: int) -> int:
+    former = catalog.noted(name)
+    total = (former if isinstance(former, int) else 0) + added
+    catalog.note(name, total)
+    return total
+
+
+def _save_system(site: Site, place: Place) -> None:
+    """Save the plugins' folders, and what is needed to begin anew."""
+    with site.runs.run("system", place.name) as run:
+        for folder in filter(lambda path: path.is_dir(), site.settings.system_paths):
+            saved = place.repository(SYSTEM).save(folder, {"folder": str(folder)}, compressed=False)
+            run.facts["added_bytes"] = run.facts.get("added_bytes", 0) + saved.added_bytes
+        if site.settings.escrow.recipient.is_file():
+            escrow.send(site.settings, place)
+            run.facts["escrow"] = datetime.now(UTC).isoformat(timespec="seconds")
+        run.sentence = "Folders of the plugins and the escrow are there."
+
+
+def database(site: Site, *, full: bool, only: str | None = None) -> str:
+    """Make a base backup of PostgreSQL, as its user (`only` "save"), and send it to every place ("send")."""
+    with site.runs.lock(_DATABASE_LOCK), site.runs.run("database") as run:
+        backup = DatabaseBackup(site.settings)
+        run.facts |= backup.newest() if only == "send" else backup.save(full=full)
+        run.sentence = f"{'Full' if full else 'Incremental'} backup of {run.facts['size_bytes']} bytes."
+        if only != "save":
+            with site.places() as opened:
+                each(opened, lambda place: _send_database(site, backup, place))
+        return run.sentence
+
+
+def _send_database(site: Site, backup: DatabaseBackup, place: Place) -> None:
+    with site.runs.run("database", place.name) as run:
+        run.facts["added_bytes"] = backup.send(place)
+        run.sentence = f"{run.facts['added_bytes']} bytes sent."
+
+
+def ship(site: Site) -> str:
+    """Send PostgreSQL's log to every place."""
+    with site.runs.lock(_DATABASE_LOCK), site.runs.run("log") as run:
+        backup = DatabaseBackup(site.settings)
+
+        def send(place: Place) -> None:
+            with site.runs.run("log", place.name) as one:
+                one.facts["added_bytes"] = backup.ship(place, _whole_sent_at(site, place))
+                one.sentence = f"{one.facts['added_bytes']} bytes sent."
+
+        with site.places() as opened:
+            each(opened, send)
+        run.sentence = "The log is at every place."
+        return run.sentence
+
+
+def _whole_sent_at(site: Site, place: Place) -> datetime:
+    """Return when a place got the whole of pgBackRest's repository last: the log since must follow."""
+    told = read_status(site.settings.state / STATUS / f"database.{place.name}.json").get("last_success")
+    return datetime.fromisoformat(told) if isinstance(told, str) else datetime.fromtimestamp(0, UTC)
+
+
+def check(site: Site, read: str) -> str:
+    """Check every repository of every place, and read part of the data; pgBackRest's own as well."""
+    with site.runs.lock(_FILES_LOCK), site.runs.run("check") as run:
+        checked = 0
+
+        def look(place: Place) -> None:
+            nonlocal checked
+            with site.runs.run("check", place.name) as one:
+                place.require_reachable()
+                for name in retention.repositories_of(site, place):
+                    place.repository(name).check(read=read)
+                    checked += 1
+                one.facts["read"] = read
+                one.sentence = f"Nothing wrong; {read or 'none'} of the data was read."
+
+        with site.places() as opened:
+            each([place for place in opened if not place.settings.write_only], look)
+        run.sentence = f"{checked} repositories are whole; write-only places are checked by their keepers."
+        return run.sentence
+
+
+def prune(site: Site) -> str:
+    """Let go what retention no longer keeps, where the place allows it."""
+    with (
+        site.runs.lock(_FILES_LOCK),
+        site.runs.lock(_DATABASE_LOCK),
+        site.catalog() as catalog,
+        site.runs.run("prune") as run,
+    ):
+        with site.places() as opened:
+            allowed = [place for place in opened if not place.settings.append_only]
+            if allowed:
+                retention.prune(site, allowed, catalog)
+        run.sentence = f"{len(allowed)} places pruned; append-only ones are left to their keepers."
+        return run.sentence

@@ -1,0 +1,1 @@
+"""Masks that somebody drew or computed before: DICOM SEG and RTSTRUCT."""

@@ -1,0 +1,184 @@
+"""What is lost comes back: the database to a moment, a whole machine, a year for the shelf."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+
+from fixtures.backup_sites import PASSWORD, BackupSite, backup_site, images
+from pacs.backup import escrow, signing
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackupSite]:
+    """Give one archive with its backups to the module."""
+    with backup_site(tmp_path_factory.mktemp("backup")) as made:
+        escrow.new_key(made.folder / "offline.key", made.folder / "offline.crt")
+        yield made
+
+
+@pytest.fixture(scope="module")
+def saved(site: BackupSite, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Store a study, save all of it, and return its images."""
+    paths = images(tmp_path_factory.mktemp("images"), study="kept", slices=4)
+    site.store(paths)
+    for words in (("database", "full"), ("nightly",), ("ship",)):
+        assert site.command(*words) == 0
+    return paths
+
+
+def test_year_is_on_media_that_anybody_can_read(site: BackupSite, saved: list[Path], tmp_path: Path) -> None:
+    """Files byte for byte, a DICOMDIR that names each, tables, checksums that sha256sum accepts, a signature."""
+    assert site.command("export", "2026", tmp_path / "2026", "--volume-bytes", "100000000") == 0
+    volume = tmp_path / "2026" / "VOL001"
+    checked = subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=volume, check=False)
+    assert checked.returncode == 0
+    assert signing.is_right(volume / "SHA256SUMS", volume / "signing.pub")
+    written = {path.read_bytes() for path in (volume / "DICOM").rglob("*") if path.is_file()}
+    assert written == {path.read_bytes() for path in saved}
+    records = dcmread(volume / "DICOMDIR").DirectoryRecordSequence
+    named = [Path(*one.ReferencedFileID) for one in records if "ReferencedFileID" in one]
+    assert len(named) == len(saved)
+    assert all((volume / path).is_file() for path in named)
+    with (volume / "studies.csv").open() as file:
+        assert [row["PatientID"] for row in csv.DictReader(file)] == ["BACKUP-kept"]
+
+
+def test_year_as_an_image_for_a_disc_holds_the_same(site: BackupSite, saved: list[Path], tmp_path: Path) -> None:
+    """The ISO image holds every file with its hash."""
+    assert site.command("export", "2026", tmp_path / "2026.iso") == 0
+    image = tmp_path / "2026-VOL001.iso"
+    (tmp_path / "out").mkdir()
+    command = ["xorriso", "-osirrox", "on", "-indev", image, "-extract", "/", tmp_path / "out"]
+    subprocess.run(command, check=True, capture_output=True)
+    found = {
+        hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in (tmp_path / "out" / "DICOM").rglob("I*")
+        if path.is_file()
+    }
+    assert found == {hashlib.sha256(path.read_bytes()).hexdigest() for path in saved}
+
+
+def test_escrow_gives_back_settings_and_secrets_to_the_offline_key_alone(
+    site: BackupSite, saved: list[Path], tmp_path: Path
+) -> None:
+    """A place and the offline key are enough; another key opens nothing, and no secret lies there in the clear."""
+    assert saved
+    (tmp_path / "in").mkdir()
+    words = ["restore", "configuration", "--do", "--place", "clinic", "--into", tmp_path / "in", "--key"]
+    escrow.new_key(tmp_path / "other.key", tmp_path / "other.crt")
+    assert site.command(*words, tmp_path / "other.key") == 1
+    assert not list((tmp_path / "in").iterdir())
+    assert site.command(*words, site.folder / "offline.key") == 0
+    found = tmp_path / "in" / str(site.credentials).lstrip("/") / "BACKUP_CLINIC_PASSWORD"
+    assert found.read_text() == PASSWORD
+    lying = [path for path in site.rest_folder.rglob("*") if path.is_file() and PASSWORD.encode() in path.read_bytes()]
+    assert not lying
+
+
+def test_drill_that_is_killed_leaves_nothing(site: BackupSite, saved: list[Path]) -> None:
+    """No process of a killed drill lives on, and its scratch is gone after `clean`, which its unit always runs."""
+    assert saved
+    scratch = site.folder / "work" / "scratch"
+    running = subprocess.Popen(
+        site.words("drill", "--place", "disk"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    give_up_at = time.monotonic() + 120
+    while not any(scratch.glob("*/*/cluster/postmaster.pid")):
+        assert running.poll() is None
+        assert time.monotonic() < give_up_at
+        time.sleep(0.02)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    give_up_at = time.monotonic() + 20
+    while left := [one for one in Path("/proc").glob("[0-9]*/cmdline") if str(scratch) in text_of(one)]:
+        assert time.monotonic() < give_up_at, left
+        time.sleep(0.05)
+    assert site.command("clean") == 0
+    assert not list(scratch.iterdir())
+
+
+def test_database_goes_back_to_a_moment_and_no_image_is_lost(
+    site: BackupSite, saved: list[Path], tmp_path: Path
+) -> None:
+    """After a restore to before a deletion: what was deleted is back, and what came later is stored again."""
+    later = images(tmp_path, study="later", slices=3)
+    before = datetime.now(UTC)
+    time.sleep(1.1)
+    for patient in site.orthanc.archive.get_json("/patients"):
+        site.orthanc.archive.delete(f"/patients/{patient}")
+    site.store(later)
+    assert site.command("files") == 0
+    assert site.command("restore", "database", "--plan", "--to", before.isoformat()) == 0
+    assert len(site.orthanc.archive.get_json("/instances")) == len(later)
+    restored(site, "--to", before.isoformat())
+    assert bytes_in(site) >= {path.read_bytes() for path in saved}
+    assert site.command("restore", "orphans", "--do") == 0
+    assert bytes_in(site) == {path.read_bytes() for path in [*saved, *later]}
+    assert site.command("consistency") == 0
+
+
+def test_new_machine_is_made_of_a_place_alone(site: BackupSite, saved: list[Path]) -> None:
+    """Database, log and every file gone: all of it comes back from the append-only place."""
+    before = bytes_in(site)
+    assert before >= {path.read_bytes() for path in saved}
+    for words in (("database", "incr"), ("files",), ("ship",)):
+        assert site.command(*words) == 0
+    site.orthanc.stop()
+    site.cluster.stop(signal.SIGQUIT)
+    for gone in (site.orthanc.storage, site.cluster._folder / "data", site.folder / "pgbackrest", site.disk_folder):
+        shutil.rmtree(gone)
+    (site.folder / "state" / "catalog.db").unlink()
+    site.orthanc.storage.mkdir()
+    restored(site, "--place", "clinic", running=False)
+    assert bytes_in(site) == before
+    assert site.command("consistency") == 0
+
+
+def restored(site: BackupSite, *options: str, running: bool = True) -> None:
+    """Restore the database, then the files that it names, as RESTORE.md says; somebody else starts the services."""
+    if running:
+        site.orthanc.stop()
+        assert site.command("restore", "database", "--do", *options) == 1
+        site.cluster.stop()
+    assert site.command("restore", "database", "--do", *options) == 0
+    site.cluster.start()
+    wait_until_promoted(site)
+    assert site.command("restore", "files", "--do", "--place", "clinic") == 0
+    site.orthanc.start()
+
+
+def wait_until_promoted(site: BackupSite) -> None:
+    """Wait until the log is replayed."""
+    give_up_at = time.monotonic() + 60
+    while True:
+        with site.cluster.connect() as connection:
+            row = connection.execute("SELECT pg_is_in_recovery()").fetchone()
+        if row == (False,):
+            return
+        assert time.monotonic() < give_up_at
+        time.sleep(0.05)
+
+
+def bytes_in(site: BackupSite) -> set[bytes]:
+    """Return every image that Orthanc gives."""
+    archive = site.orthanc.archive
+    return {archive.get_bytes(f"/instances/{one}/file") for one in archive.get_json("/instances")}
+
+
+def text_of(path: Path) -> str:
+    """Return a process's command line, "" when it is gone."""
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

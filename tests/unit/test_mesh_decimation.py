@@ -1,0 +1,88 @@
+"""Fewer triangles: how many, how far off, and whole."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from fixtures.mesh_sources import euler_characteristic, small_phantom, wrong_edges
+from pacs.mesh import decimation
+from pacs.mesh.decimation import reduced_to, reduced_within
+from pacs.mesh.field import threshold_field
+from pacs.mesh.fork import Helper, HelperDied
+from pacs.mesh.measuring import SurfaceLocator, volume_and_area
+from pacs.mesh.smoothing import smoothed
+from pacs.mesh.surface import Surface, clustered, extract
+
+
+@pytest.fixture(scope="module")
+def bone() -> Surface:
+    """Give the small phantom with noise, smoothed, without slivers, in mm."""
+    _, volume = small_phantom(noise_hu=25.0)
+    surface = clustered(extract(threshold_field(volume, volume.voxels, 300, None)))
+    return smoothed(surface.moved(volume.geometry.affine), 25, 0.1)
+
+
+def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decimation, "_CHUNK_TRIANGLES", 9_000)
+    monkeypatch.setattr(decimation, "_WORTH_A_PROCESS", 1)
+
+
+@pytest.mark.parametrize("chunks", ["one", "several"])
+@pytest.mark.parametrize("share", [0.5, 0.1])
+def test_share_is_kept_and_the_surface_whole(
+    bone: Surface, share: float, chunks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many triangles as asked for or 1 % fewer, no bad edge, the same bodies, the volume within 5 in 1000."""
+    if chunks == "several":
+        _small_chunks(monkeypatch)
+    wanted = int(share * len(bone.triangles))
+    fewer = reduced_to(bone, wanted)
+    assert 0.99 * wanted <= len(fewer.triangles) <= wanted
+    assert wrong_edges(fewer) == 0
+    assert euler_characteristic(fewer) == euler_characteristic(bone)
+    assert volume_and_area(fewer)[0] == pytest.approx(volume_and_area(bone)[0], rel=5e-3)
+
+
+def test_second_process_changes_nothing(bone: Surface, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On one core the result is the same, byte by byte."""
+    _small_chunks(monkeypatch)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 1})
+    with_two = reduced_to(bone, len(bone.triangles) // 5)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0})
+    with_one = reduced_to(bone, len(bone.triangles) // 5)
+    np.testing.assert_array_equal(with_two.triangles, with_one.triangles)
+    np.testing.assert_array_equal(with_two.points, with_one.points)
+
+
+@pytest.mark.parametrize("deviation_mm", [0.02, 0.1, 0.5])
+def test_deviation_is_kept_both_ways(bone: Surface, deviation_mm: float) -> None:
+    """No vertex of either surface is farther from the other than allowed, and more allowed gives fewer triangles."""
+    fewer = reduced_within(bone, deviation_mm)
+    assert SurfaceLocator(fewer).deviation(bone.points).max_mm <= deviation_mm * 1.05
+    assert SurfaceLocator(bone).deviation(fewer.points).max_mm <= deviation_mm * 1.05
+    assert len(fewer.triangles) < len(bone.triangles) * {0.02: 0.8, 0.1: 0.3, 0.5: 0.1}[deviation_mm]
+    assert wrong_edges(fewer) == 0
+
+
+def test_more_triangles_than_there_are_change_nothing(bone: Surface) -> None:
+    """Who allows more than there is gets it as it is."""
+    assert reduced_to(bone, len(bone.triangles) + 1) is bone
+
+
+def test_death_of_the_second_process_is_told() -> None:
+    """A result that never comes is an error, not a wait for ever or half a surface."""
+    with Helper(lambda: os._exit(3), 100) as helper, pytest.raises(HelperDied, match="ended with 3"):
+        helper.result()
+
+
+def test_second_process_is_ended_with_the_block() -> None:
+    """Whoever leaves early leaves no process behind."""
+    import time  # noqa: PLC0415 - for the process that is to be ended
+
+    with Helper(lambda: [np.zeros(1)] if time.sleep(600) else [], 100) as helper:
+        process_id = helper._pid
+    with pytest.raises(ProcessLookupError):
+        os.kill(process_id, 0)
