@@ -10,7 +10,7 @@ import pytest
 from fixtures.model_reports import BONE, report_of
 from fixtures.pages import Pages, pages
 from pacs.mesh import errors
-from pacs.mesh.jobs.looking import SeriesLook
+from pacs.mesh.jobs.looks import SeriesLook
 from pacs.mesh.jobs.orders import Order, OrderKind, SeriesNote
 from pacs.mesh.jobs.series import SourceSeries
 from pacs.mesh.jobs.sources import Sources

@@ -66,6 +66,7 @@ def write(batch: Path, name: str, links: Path, attachments: Iterable[Attachment]
     tar: programs.Command = [
         "tar",
         "--create",
+        "--blocking-factor=512",  # large writes: a fifth of the processor time less
         "--directory",
         links,
         "--null",

@@ -113,23 +113,24 @@ class Repository:
         ------
         PlaceError : it did not get there, or not whole.
         """
-        words: list[str | Path] = [
-            "backup",
-            ".",
-            "--json",
-            "--host",
-            _HOST,
-            "--no-scan",
-            "--ignore-ctime",
-            "--ignore-inode",
-        ]
-        words += ["--pack-size", _PACK_MIB, "--compression", "off" if compressed else "auto"]
-        words += ["--parent", parent] if parent else ["--force"]
+        words: list[str | Path] = ["backup", ".", "--json", "--host", _HOST, "--no-scan"]
+        words += ["--ignore-ctime", "--ignore-inode", "--pack-size", _PACK_MIB]
+        words += ["--compression", "off" if compressed else "auto"]
         words += [word for name, value in tags.items() for word in ("--tag", f"{name}={value}")]
         words += [word for pattern in leave_out for word in ("--exclude", pattern)]
-        lines = self._run_or_make(*words, folder=folder).splitlines()
+        lines = self._save(folder, words, parent).splitlines()
         summary = next(one for one in map(json.loads, reversed(lines)) if one.get("message_type") == "summary")
         return Saved(summary["snapshot_id"], int(summary["data_added_packed"]), int(summary["total_files_processed"]))
+
+    def _save(self, folder: Path, words: Sequence[str | Path], parent: str | None) -> str:
+        """Back up with a parent; without, where the parent can't be read: a lost cache before a write-only place."""
+        if parent:
+            try:
+                return self._ask(*words, "--parent", parent, folder=folder)
+            except ProgramError as error:
+                if error.ended_with != _INCOMPLETE:
+                    raise self._fault(error) from error
+        return self._run_or_make(*words, "--force", folder=folder)
 
     def snapshots(self) -> list[Snapshot]:
         """Return all snapshots, oldest first."""

@@ -18,6 +18,7 @@ from pacs.backup.errors import BackupError, Busy
 from pacs.errors import PacsError
 
 STATUS = "status"
+_FREQUENT = frozenset({"files", "log"})
 AUDIT = "audit.jsonl"
 _HISTORY = 60
 _log = logging.getLogger(__name__)
@@ -31,11 +32,13 @@ class Run:
     ----------
     facts : figures for the status file; what a run learns, it adds here.
     sentence : for a person.
+    former : how the one before ended.
     """
 
     kind: str
     place: str
     began: datetime
+    former: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     sentence: str = ""
 
@@ -65,7 +68,8 @@ class Runs:
     @contextmanager
     def run(self, kind: str, place: str = "") -> Iterator[Run]:
         """Tell of a run: that it goes on, how it ended, what it found. What it raises goes on."""
-        run = Run(kind, place, datetime.now(UTC))
+        former = read_status(self._path(kind, place)).get("ended_as", "")
+        run = Run(kind, place, datetime.now(UTC), former)
         self._write(run, outcome="running")
         try:
             yield run
@@ -88,13 +92,18 @@ class Runs:
     def _end(self, run: Run, outcome: str, sentence: str) -> None:
         run.sentence = sentence
         self._write(run, outcome=outcome)
+        if run.kind in _FREQUENT and outcome == run.former:
+            return  # every half minute the same is no trail that anybody reads
         seconds = round((datetime.now(UTC) - run.began).total_seconds(), 2)
         self.audit(
             run.kind, outcome=outcome, seconds=seconds, sentence=sentence, **({"place": run.place} if run.place else {})
         )
 
+    def _path(self, kind: str, place: str) -> Path:
+        return self.folder / STATUS / (f"{kind}.{place}.json" if place else f"{kind}.json")
+
     def _write(self, run: Run, *, outcome: str) -> None:
-        path = self.folder / STATUS / (f"{run.kind}.{run.place}.json" if run.place else f"{run.kind}.json")
+        path = self._path(run.kind, run.place)
         former = read_status(path)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         status = {
@@ -102,6 +111,7 @@ class Runs:
             "kind": run.kind,
             "place": run.place,
             "outcome": outcome,
+            "ended_as": run.former if outcome == "running" else outcome,
             "began": run.began.isoformat(timespec="seconds"),
             "ended": None if outcome == "running" else now,
             "sentence": run.sentence,

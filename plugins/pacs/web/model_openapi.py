@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from pacs.mesh.jobs.looking import SeriesLook
+from pacs.mesh.jobs.looks import SeriesLook
 from pacs.mesh.jobs.orders import JobState, SeriesNote
 from pacs.mesh.recipe import Format, Preset, Recipe
 from pacs.mesh.report import Report

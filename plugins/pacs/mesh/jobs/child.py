@@ -15,7 +15,7 @@ import pydicom
 from pydicom import config
 
 from pacs.mesh import encapsulated, pipeline, preview, tissue
-from pacs.mesh.jobs.looking import RegionLook, SeriesLook, SubVolumeLook
+from pacs.mesh.jobs.looks import RegionLook, SeriesLook, SubVolumeLook
 from pacs.mesh.jobs.packing import pack
 from pacs.mesh.jobs.source_files import FileSource
 from pacs.mesh.reading.series import estimate, sub_volumes

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from pacs.mesh.errors import MeshError
+from pacs.mesh.jobs.looks import SeriesLook
 from pacs.mesh.jobs.making import CHILD
 from pacs.mesh.jobs.sources import SourceFinder, Sources
 from pacs.mesh.recipe import Recipe
@@ -24,9 +23,6 @@ _KEPT_LOOKS = 200
 # Histograms and previews at a time, the one being made included: who asks holds a thread of the pages.
 _MOST_ASKING = 4
 _LOOK_SECONDS = 120.0
-# Whoever makes a model needs the volume, what is found in it, and the program itself (design of the pipeline).
-MODEL_SHARE_OF_VOLUME = 1.6
-MODEL_BASE_BYTES = 150 * 2**20
 _SECONDS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0)
 
 
@@ -35,50 +31,6 @@ class TooManyAsking(MeshError):
 
     code = "mesh-busy"
     status = HTTPStatus.SERVICE_UNAVAILABLE
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SubVolumeLook(_Model):
-    """One of the volumes in a series."""
-
-    name: str
-    count: int
-    description: str
-
-
-class RegionLook(_Model):
-    """A segment or region that can be made into a part; `kind` and `number` select it in a recipe."""
-
-    kind: str
-    number: int
-    name: str
-    color: str | None
-    sop_instance_uid: str
-
-
-class SeriesLook(_Model):
-    """What a series holds, told by its headers.
-
-    Attributes
-    ----------
-    volume_bytes, shape : of the volume when it is read: (slices, rows, columns), padding included.
-    images : SeriesInstanceUID that contours were drawn on, of an RTSTRUCT.
-    """
-
-    modality: str
-    sub_volumes: tuple[SubVolumeLook, ...]
-    regions: tuple[RegionLook, ...]
-    volume_bytes: int
-    shape: tuple[int, int, int]
-    images: str | None = None
-
-    @property
-    def needed_bytes(self) -> int:
-        """Memory that a model of it needs."""
-        return int(MODEL_SHARE_OF_VOLUME * self.volume_bytes) + MODEL_BASE_BYTES
 
 
 class Lookout:
