@@ -30,7 +30,7 @@ test-browser: ## the pages and viewers in Chromium
 	@$(IN_TEST_ROOT) $(PYTEST) tests/browser
 
 test-server: ## the playbooks on a machine that boots, with people around it (as root)
-	@$(ROOT)/server.sh pytest tests/server --timeout 1800
+	@$(ROOT)/server.sh pytest tests/server -m "not soak" --timeout 1800
 
 test-host: ## make run itself, as a person runs it
 	@$(ROOT)/build.sh run
@@ -41,7 +41,7 @@ bench: ## speed and memory against stock Orthanc, as ratios
 
 soak: ## long trials, for a night
 	@$(IN_TEST_ROOT) pytest tests/soak --timeout 0
-	@PACS_KERNEL=yes $(ROOT)/server.sh pytest tests/server/test_luks.py --timeout 0
+	@PACS_KERNEL=yes $(ROOT)/server.sh pytest tests/server -m soak --timeout 0
 
 lint: ## style, types, templates
 	@$(IN_TEST_ROOT) $(ROOT)/lint.sh

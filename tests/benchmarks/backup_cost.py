@@ -1,8 +1,8 @@
 """What a backup costs: `python -m benchmarks.backup_cost --directory DIRECTORY [--real FOLDER] [--megabytes N]`.
 
 The same files are copied (cp), backed up as `files` does (packs, then restic), by restic alone and by Borg, each to
-the same disk; then restored, against rsync. Processor time is of the programs and their children. DIRECTORY lies on the disk
-that is meant: a copy within memory costs a tenth of a copy on a disk.
+the same disk; then restored, against rsync. Processor time is of the programs and their children. DIRECTORY lies on the
+disk that is meant: a copy within memory costs a tenth of one on a disk.
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ def test_intruder_with_the_credentials_erases_nothing_from_the_append_only_place
 
 
 def test_intruder_reads_nothing_back_from_a_write_only_place(site: BackupSite, tmp_path: Path) -> None:
-    """Behind the keeper's NGINX backups go on, also when the cache is lost, and no image comes back with all secrets."""
+    """Behind the keeper's NGINX backups go on, also without the cache, and no image comes back with all secrets."""
     place = {"name": "clinic", "kind": "rest", "append_only": True, "write_only": True}
     with write_only_front(tmp_path, site.rest_port) as port:
         former = site.settings_file.read_text()
@@ -160,7 +160,10 @@ def test_intruder_reads_nothing_back_from_a_write_only_place(site: BackupSite, t
         with pytest.raises(BackupError):
             contents(site, "clinic")
         site.settings_file.write_text(former)
-    assert contents(site, "clinic").items() >= {name: path.read_bytes() for name, path in site.stored_uuids().items()}.items()
+    assert (
+        contents(site, "clinic").items()
+        >= {name: path.read_bytes() for name, path in site.stored_uuids().items()}.items()
+    )
 
 
 @contextlib.contextmanager
@@ -168,7 +171,9 @@ def write_only_front(folder: Path, rest_port: int) -> Iterator[int]:
     """Run NGINX before the rest-server as its keeper does, and give its port."""
     port = free_port()
     snippet = (CHECKOUT / "backup" / "append-only" / "nginx.conf").read_text().replace(":8000", f":{rest_port}")
-    paths = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    paths = "".join(
+        f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
     (folder / "nginx.conf").write_text(
         f"daemon off; pid {folder}/pid; error_log {folder}/error; events {{}} "
         f"http {{ access_log off; {paths} server {{ listen 127.0.0.1:{port}; {snippet} }} }}"

@@ -576,3 +576,15 @@ def store(url: str, **attributes: object) -> None:
     request = Request(f"{url}/instances", data=as_file(dicom_image(**attributes)), method="POST")  # noqa: S310 - ours
     with urlopen(request) as response:  # noqa: S310
         assert response.status == 200
+
+
+@pytest.mark.parametrize("trim_blocks", [False, True])
+def test_site_binds_browsers_with_its_own_answers(tmp_path: Path, trim_blocks: bool) -> None:  # noqa: FBT001
+    """A redirection or refusal of NGINX itself has the headers too, whichever way the template engine trims."""
+    write_viewers(tmp_path / "viewers")
+    port = free_port()
+    with nginx(render(tmp_path, port, free_port(), trim_blocks=trim_blocks), port) as site:
+        for path in ("/", "/pacs", "/ohif", "/webdav/"):
+            headers = site.ask(path).headers
+            assert headers["X-Content-Type-Options"] == "nosniff", path
+            assert headers["Content-Security-Policy"].startswith("default-src 'none'"), path

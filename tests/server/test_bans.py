@@ -93,6 +93,68 @@ def test_refused_associations_ban(server: PreparedServer, people: dict[str, Host
         server.ask("fail2ban-client unban --all")
 
 
+# Connects by TLS without a certificate, so many times.
+KNOCK = """
+import socket, ssl, sys
+context = ssl._create_unverified_context()
+for number in range(int(sys.argv[3])):
+    try:
+        with socket.create_connection((sys.argv[1], int(sys.argv[2])), 2) as plain, context.wrap_socket(plain) as door:
+            door.settimeout(2)
+            door.recv(1)
+    except OSError:
+        pass
+"""
+
+
+@pytest.mark.parametrize("what", ["no certificate", "no TLS"])
+def test_knocking_at_dicom_by_tls_bans(server: PreparedServer, people: dict[str, Host], what: str) -> None:
+    """Twenty connections to DICOM by TLS without a certificate of ours, or that are no TLS, ban a peer outside."""
+    partner = people["partner"]
+    if what == "no TLS":
+        for _ in range(20):
+            partner.run("/usr/bin/echoscu", "-to", "2", "-ta", "2", "-aec", "PACS", server.address, "2762")
+    else:
+        partner.run("python3", "-c", KNOCK, server.address, "2762", "20")
+    try:
+        assert is_banned_within(partner, server.address, BANNED_WITHIN_SECONDS)
+    finally:
+        server.ask("fail2ban-client unban --all")
+
+
+def ask_for(host: Host, server: PreparedServer, paths: list[str], *options: str) -> list[str]:
+    """Ask for addresses without a session over one connection; return the statuses."""
+    wanted = "".join(f'url = "https://{server.domain}{path}"\noutput = "/dev/null"\n' for path in paths)
+    done = host.run("curl", "-sk", "-w", "%{http_code}\n", "--max-time", "20", *options, "--config", "-", input=wanted)
+    return done.stdout.split()
+
+
+def test_scan_that_is_only_led_to_the_sign_in_bans(server: PreparedServer, attacker: Host) -> None:
+    """Asking for twenty files of other products bans, though each request was answered by the way to the sign-in."""
+    files = ["/wp-login.php", "/.env", "/.git/config", "/xmlrpc.php", "/old/index.php", "/cgi-bin/luci", "/backup.sql"]
+    statuses = ask_for(attacker, server, 3 * files, "-H", "Accept: text/html")
+    assert statuses[0] == "302"
+    assert is_banned_within(attacker, server.address, BANNED_WITHIN_SECONDS)
+
+
+def test_person_without_a_session_is_never_banned(server: PreparedServer, attacker: Host) -> None:
+    """A tab of the viewer that was left open asks for hundreds of images and pages in vain: that is no attack."""
+    frames = [f"/dicom-web/studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.{n}/frames/1" for n in range(700)]
+    pages = ["/", "/pacs/", "/pacs/vendor/htmx.min.js", "/ohif/viewer?StudyInstanceUIDs=1.2.3", "/favicon.ico",
+             "/apple-touch-icon.png", "/robots.txt", "/.well-known/change-password", "/manifest.json"]  # fmt: skip
+    viewer = ("-H", "Sec-Fetch-Site: same-origin", "-H", "Sec-Fetch-Mode: cors")
+    navigation = ("-H", "Accept: text/html,*/*", "-H", "Sec-Fetch-Site: none", "-H", "Sec-Fetch-Mode: navigate")
+    # Too fast, some of it, which is told and not punished.
+    assert set(ask_for(attacker, server, frames, *viewer)) == {"401", "429"}
+    time.sleep(5)
+    assert set(ask_for(attacker, server, 5 * pages, *navigation)) == {"302"}
+
+    time.sleep(5)
+
+    assert attacker.reaches(server.address, 443)
+    assert attacker.address not in server.ask("fail2ban-client banned")
+
+
 def test_hospital_is_never_banned(server: PreparedServer, people: dict[str, Host]) -> None:
     """The same from the LAN bans nobody: a modality that is configured wrongly must not lose its images for a day."""
     modality = people["modality"]

@@ -16,7 +16,7 @@ import pytest
 from fixtures.tang import Tang, tang_server
 from fixtures.virtual_machine import LAYER, Disk, VirtualMachine
 
-pytestmark = pytest.mark.timeout(1500)
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(1500)]
 
 CHECKOUT = Path(__file__).parents[2]
 # What is on paper in the safe, and what comes after it.

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import secrets
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,10 +14,8 @@ from fixtures.fictitious_studies import as_file
 from fixtures.hospital_network import Host
 from fixtures.looking_at_studies import BRIGHT_SHARE, look
 from fixtures.provisioned_server import PreparedServer
+from fixtures.vpn import VPN_ADDRESS, connected
 from pacs.demo.studies import ct_series
-
-VPN_ADDRESS = "10.94.0.1"
-CONNECT_SECONDS = 40
 
 
 @pytest.fixture(scope="module")
@@ -68,27 +64,6 @@ def test_radiologist_sees_a_ct_from_the_internet(
 
     assert seen["second_factor_was_asked"]
     assert seen["bright_share"] > BRIGHT_SHARE
-
-
-@contextmanager
-def connected(doctor: Host, profile: Path, log: Path) -> Iterator[bool]:
-    """Connect by a VPN profile; yield whether it did."""
-    process = doctor.start(
-        "openvpn", "--config", profile, "--connect-retry-max", "2", "--connect-timeout", "10", log=log
-    )
-    try:
-        deadline = time.monotonic() + CONNECT_SECONDS
-        while time.monotonic() < deadline and process.poll() is None:
-            if "Initialization Sequence Completed" in log.read_text(errors="replace"):
-                break
-            time.sleep(0.2)
-        yield "Initialization Sequence Completed" in log.read_text(errors="replace")
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
 
 
 def test_doctor_sees_a_ct_over_the_vpn_until_the_profile_is_revoked(

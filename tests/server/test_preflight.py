@@ -43,6 +43,26 @@ BROKEN = {
     "two services at one port": ("# moved\npacs_hl7_port: 11113\n", 2, "also that of pacs_mpps_port"),
     "a way of unlocking that does not exist": ("luks_unlock: magic\n", 1, "value of luks_unlock must be one of"),
     "a key written twice": ("pacs_aet: PACS\npacs_aet: PACS2\n", 2, "written twice"),
+    "HL7 messages where the firewall lets none": (
+        "orthanc_settings:\n  Pacs:\n    Outbound:\n      Destinations:\n        LIS: {Host: 10.20.0.40, Port: 6661}\n",
+        5,
+        "into pacs_hl7_destinations instead",
+    ),
+    "a destination by name": (
+        "pacs_hl7_destinations:\n  - {name: HIS, address: his.hospital, port: 6661}\n",
+        2,
+        "no address",
+    ),
+    "a directory where the firewall lets nobody": (
+        "sign_in_accounts: ldap\nsign_in_ldap_server: ldaps://10.20.0.40\n",
+        2,
+        "into pacs_ldap_servers",
+    ),
+    "a way of the VPN that the firewall shuts": (
+        "# the LAN\nopenvpn_reachable_networks: [10.20.0.0/24]\n",
+        2,
+        "pacs_vpn_reachable_networks alone",
+    ),
     "a domain that does not resolve": (
         "pacs_domain: nowhere.invalid\npreflight_domain_must_resolve: true\n",
         1,

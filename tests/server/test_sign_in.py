@@ -14,6 +14,8 @@ import pytest
 
 from fixtures.hospital_network import Host
 from fixtures.provisioned_server import PreparedServer
+from fixtures.security_keys import visit_with_key
+from fixtures.sessions import account
 from fixtures.signing_in import visit
 from fixtures.strangers_requests import answer, answers
 from server.paths import FORGERIES, PATHS
@@ -44,7 +46,7 @@ def stranger(people: dict[str, Host]) -> Host:
 
 
 @pytest.fixture
-def account(server: PreparedServer) -> Iterator[tuple[str, str]]:
+def machine(server: PreparedServer) -> Iterator[tuple[str, str]]:
     """Make a machine's account; return its name and its password."""
     name = f"machine-{secrets.token_hex(4)}"
     password = server.ask(f"pacs-account make {name} Test '' machine").rpartition(" ")[2].strip()
@@ -147,10 +149,10 @@ def test_answers_bind_browsers(server: PreparedServer, stranger: Host, site: str
 
 
 def test_machine_signs_in_by_basic_and_gets_only_dicomweb(
-    server: PreparedServer, stranger: Host, account: tuple[str, str]
+    server: PreparedServer, stranger: Host, machine: tuple[str, str]
 ) -> None:
     """A program's account opens DICOMweb, not the pages, not Orthanc's REST, and no claim of it makes it more."""
-    proof = basic(*account)
+    proof = basic(*machine)
     paths = ["/dicom-web/studies?limit=1", "/pacs/studies", "/system", "/ohif/", "/studies"]
     told = answers(
         stranger,
@@ -158,20 +160,20 @@ def test_machine_signs_in_by_basic_and_gets_only_dicomweb(
         [{"host": server.domain, "path": path, "headers": FORGERIES | proof | {"Cookie": ""}} for path in paths],
     )
     assert [one["status"] for one in told] == [200, 403, 403, 403, 403]
-    wrong = answer(stranger, server.lan_address, server.domain, paths[0], headers=basic(account[0], "wrong"))
+    wrong = answer(stranger, server.lan_address, server.domain, paths[0], headers=basic(machine[0], "wrong"))
     assert wrong["status"] == 401
 
 
 def test_session_ends_when_the_account_is_disabled(
-    server: PreparedServer, stranger: Host, account: tuple[str, str]
+    server: PreparedServer, stranger: Host, machine: tuple[str, str]
 ) -> None:
     """Whoever is disabled is out within fifteen seconds, in the middle of the work."""
-    proof = basic(*account)
+    proof = basic(*machine)
     assert (
         answer(stranger, server.lan_address, server.domain, "/dicom-web/studies?limit=1", headers=proof)["status"]
         == 200
     )
-    server.ask(f"pacs-account disable {account[0]}")
+    server.ask(f"pacs-account disable {machine[0]}")
     started = time.monotonic()
     while (
         answer(stranger, server.lan_address, server.domain, "/dicom-web/studies?limit=1", headers=proof)["status"]
@@ -182,37 +184,36 @@ def test_session_ends_when_the_account_is_disabled(
 
 
 def test_account_is_locked_after_wrong_passwords(
-    server: PreparedServer, stranger: Host, account: tuple[str, str]
+    server: PreparedServer, stranger: Host, machine: tuple[str, str]
 ) -> None:
     """After three wrong passwords even the right one has to wait."""
     for _ in range(3):
         assert (
             answer(
-                stranger, server.lan_address, server.domain, "/dicom-web/studies", headers=basic(account[0], "wrong")
+                stranger, server.lan_address, server.domain, "/dicom-web/studies", headers=basic(machine[0], "wrong")
             )["status"]
             == 401
         )
     assert (
-        answer(stranger, server.lan_address, server.domain, "/dicom-web/studies", headers=basic(*account))["status"]
+        answer(stranger, server.lan_address, server.domain, "/dicom-web/studies", headers=basic(*machine))["status"]
         == 401
     )
 
 
 def test_failed_sign_in_is_told_with_its_address(
-    server: PreparedServer, stranger: Host, account: tuple[str, str]
+    server: PreparedServer, stranger: Host, machine: tuple[str, str]
 ) -> None:
     """The journal says who failed and from where, which is what bans follow."""
-    answer(stranger, server.lan_address, server.domain, "/dicom-web/studies", headers=basic(account[0], "wrong"))
+    answer(stranger, server.lan_address, server.domain, "/dicom-web/studies", headers=basic(machine[0], "wrong"))
     told = server.ask("journalctl --since -1min -t LLNG --no-pager")
-    assert re.search(rf"PACS-LOGIN-FAILED rhost={re.escape(stranger.address)} user={account[0]} code=5", told)
+    assert re.search(rf"PACS-LOGIN-FAILED rhost={re.escape(stranger.address)} user={machine[0]} code=5", told)
 
 
 def test_program_signs_in_by_client_credentials(server: PreparedServer, stranger: Host) -> None:
     """A program gets a token for its name and secret, and with it DICOMweb and nothing else."""
     read = "import json; c = json.load(open('/etc/pacs/sign-in/conf/lmConf-1.json')); print(json.dumps({n: o['oidcRPMetaDataOptionsClientSecret'] for n, o in c['oidcRPMetaDataOptions'].items()}))"  # noqa: E501
     clients = json.loads(server.ask(f'python3 -c "{read}"'))
-    if not clients:
-        pytest.skip("no program is registered here (vault_sign_in_clients)")
+    assert clients, "vault_sign_in_clients names one"
     name, secret = next(iter(clients.items()))
     form = urlencode({"grant_type": "client_credentials", "scope": "dicomweb"})
     headers = basic(name, secret) | {"Content-Type": "application/x-www-form-urlencoded"}
@@ -252,3 +253,53 @@ def test_person_signs_in_from_outside_with_a_second_factor(server: PreparedServe
         "secure": True,
         "sameSite": "Lax",
     }
+
+
+def test_person_signs_in_with_a_security_key(server: PreparedServer, people: dict[str, Host]) -> None:
+    """The second factor may be a key (WebAuthn): registered first, asked for afterwards; another key opens nothing."""
+    spki = "openssl x509 -in /etc/pacs/tls/fullchain.pem -noout -pubkey | openssl pkey -pubin -outform der"
+    key = server.ask(f"{spki} | openssl dgst -sha256 -binary | base64")
+    with account(server, "radiologist", must_change=True) as who:
+        seen = visit_with_key(
+            people["radiologist"], domain=server.domain, address=server.address, key=key, path="/pacs/studies",
+            login=who.login, password=who.password, new_password="nine owls above the chapel",  # noqa: S106
+        )  # fmt: skip
+        told = server.ask(f"pacs-account list | grep {who.login}")
+    here, there = f"https://{server.domain}/pacs/studies", f"https://{server.signin_domain}/"
+    assert seen["led_to_registration"].startswith(f"{there}2fregisters")
+    assert seen["keys"] == 1
+    assert (seen["arrived"], seen["with_key"]) == (here, here)
+    assert seen["with_another_key"].startswith(there)
+    assert seen["afterwards"].startswith(there)
+    assert "no second factor" not in told
+
+
+@pytest.mark.parametrize("unit", ["handler", "portal"])
+def test_nobody_comes_in_while_the_sign_in_is_away(server: PreparedServer, stranger: Host, unit: str) -> None:
+    """A sign-in that does not answer opens nothing: people are told in their language, programs by a problem."""
+    site = server.domain if unit == "handler" else server.signin_domain
+    server.ask(f"systemctl stop pacs-sign-in-{unit}")
+    try:
+        person = answer(stranger, server.lan_address, site, "/", headers=BROWSER)
+        program = answer(stranger, server.lan_address, site, "/dicom-web/studies")
+    finally:
+        server.ask(f"systemctl start pacs-sign-in-{unit}")
+    assert (person["status"], program["status"]) == (503, 503)
+    for words in ("The archive is starting", "El archivo está iniciando", "O arquivo está iniciando"):
+        assert words in person["body"]
+    assert "retry-after" in person["headers"]
+    if unit == "handler":
+        assert json.loads(program["body"])["status"] == 503
+    wait_until_it_answers(server, stranger)
+
+
+def wait_until_it_answers(server: PreparedServer, host: Host, seconds: float = 30) -> None:
+    """Wait until strangers are led to the sign-in, and its page is there."""
+    deadline = time.monotonic() + seconds
+    while True:
+        led = answer(host, server.lan_address, server.domain, "/pacs/", headers=BROWSER)["status"]
+        shown = answer(host, server.lan_address, server.signin_domain, "/", headers=BROWSER)["status"]
+        if (led, shown) == (302, 200):
+            return
+        assert time.monotonic() < deadline, (led, shown)
+        time.sleep(0.5)

@@ -22,7 +22,9 @@ def test_many_quick_jobs_leave_no_descriptor_no_zombie_no_thread(tmp_path: Path,
         descriptors, children, threads = open_descriptors(), len(own_children()), threading.active_count()
         for number in range(jobs):
             assert pool.run(job("echo", number=number)) == {"number": number}
-        assert (open_descriptors(), len(own_children()), threading.active_count()) == (descriptors, children, threads)
+        assert (open_descriptors(), len(own_children())) == (descriptors, children)
+        # Fewer, when threads of a test before this one have ended meanwhile.
+        assert threading.active_count() <= threads
         assert children == (1 if policy is WARM else 0)
     assert own_children() == []
     assert list(tmp_path.iterdir()) == []

@@ -158,6 +158,7 @@ class Spool:
         if not chosen and not totals and point is not None and any((folder / packs.POINTS).glob("*")):
             self._catalog.cursor = point.cursor  # an archive at rest needs one point a day
             return 0
+        packs.lay_out(folder)
         name = self._new_name(folder)
         size = packs.write(folder, name, self._links, chosen) if chosen else 0
         if point is not None:
@@ -243,6 +244,7 @@ class Spool:
                 measured = self._storage.measure(uuid)
                 if measured:
                     chosen.append(Attachment(0, 0, uuid, measured.size_bytes, 0, measured.md5, ""))
+        packs.lay_out(self.folder / batch.name)
         packs.write(self.folder / batch.name, "again", links, chosen)
         shutil.rmtree(links)
 

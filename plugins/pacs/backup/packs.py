@@ -50,6 +50,12 @@ class Member:
     content: IO[bytes]
 
 
+def lay_out(batch: Path) -> None:
+    """Make the folders of a batch; all are there at a place, also those that stay empty."""
+    for name in (PACKS, LISTS, POINTS):
+        (batch / name).mkdir(parents=True, exist_ok=True)
+
+
 def write(batch: Path, name: str, links: Path, attachments: Iterable[Attachment]) -> int:
     """Pack files and return the bytes of the pack; it is whole and on the disk under its name, or not there.
 

@@ -93,8 +93,11 @@ def _let_go_of_deleted(site: Site, place: Place, catalog: Catalog, gone: Mapping
         if sent is None or not sent[1]:
             continue
         repository = place.repository(f"files-{batch[:7]}")
-        with tempfile.TemporaryDirectory(dir=site.settings.work, prefix="rewrite-") as name:
-            folder = Path(name)
+        with tempfile.TemporaryDirectory(dir=site.settings.work, prefix="rewrite-") as room:
+            folder = Path(room)
+            packs.lay_out(folder)
+            for name, text in packs.texts(repository, sent[2], packs.POINTS):
+                packs.write_durably(folder / packs.POINTS / f"{name}{packs.POINT}", text)
             _write_without(folder, list(packs.members_into(repository, sent[2], folder / "files", set(uuids))))
             shutil.rmtree(folder / "files")
             saved = repository.save(folder, {"batch": batch}, compressed=True)

@@ -5,7 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from pacs.database.base import Base
@@ -61,10 +71,10 @@ class StepRecord(Base):
     former_patients: Mapped[Any] = mapped_column(JsonDocument, nullable=False)
     sent_at: Mapped[str] = mapped_column(String(32))
     sequence: Mapped[int] = mapped_column(BigInteger)
-    sender: Mapped[str] = mapped_column(Text)
+    sender: Mapped[str] = mapped_column(Text, server_default=text("''"))
     patient_sent_at: Mapped[str] = mapped_column(String(32))
     patient_sequence: Mapped[int] = mapped_column(BigInteger)
-    patient_sender: Mapped[str] = mapped_column(Text)
+    patient_sender: Mapped[str] = mapped_column(Text, server_default=text("''"))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
 

@@ -6,13 +6,11 @@ RTSTRUCT by SOPInstanceUID; `content`, what stands for both together.
 
 from __future__ import annotations
 
-import logging
 import math
 from dataclasses import asdict
 from pathlib import Path
 
 import pydicom
-from pydicom import config
 
 from pacs.mesh import encapsulated, pipeline, preview, tissue
 from pacs.mesh.jobs.looks import RegionLook, SeriesLook, SubVolumeLook
@@ -27,10 +25,6 @@ from pacs.processes import Progress
 
 # The longest side of a volume whose values are counted, in voxels.
 _HISTOGRAM_VOXELS = 256
-config.settings.reading_validation_mode = config.IGNORE
-config.settings.writing_validation_mode = config.IGNORE
-logging.getLogger("pydicom").addHandler(logging.NullHandler())
-logging.getLogger("pydicom").propagate = False
 
 
 def look(arguments: dict[str, Json], _progress: Progress) -> Json:

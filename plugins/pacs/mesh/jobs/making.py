@@ -16,6 +16,7 @@ from pacs.ports import Json
 from pacs.processes import Cancellation, Job, ProcessPool
 
 CHILD = "pacs.mesh.jobs.child"
+PRELOADED = ("pacs.mesh.jobs.tolerance", CHILD)
 
 
 class ModelMaker:

@@ -16,7 +16,7 @@ from pacs.errors import NotFound
 from pacs.mesh.errors import MeshError
 from pacs.mesh.jobs.collector import ModelCollector
 from pacs.mesh.jobs.looking import Lookout
-from pacs.mesh.jobs.making import CHILD, ModelMaker
+from pacs.mesh.jobs.making import PRELOADED, ModelMaker
 from pacs.mesh.jobs.memory import MemoryBudget
 from pacs.mesh.jobs.orders import ModelJob, Order, OrderKind, SeriesNote
 from pacs.mesh.jobs.saving import StudySaver
@@ -238,5 +238,5 @@ def _new_pool(
         cpu_threads=os.process_cpu_count() or 1,
         open_files=4096,
     )
-    policy = PoolPolicy(size=size, max_jobs_per_child=_JOBS_PER_CHILD, idle_seconds=_IDLE_SECONDS, preload=(CHILD,))
+    policy = PoolPolicy(size=size, max_jobs_per_child=_JOBS_PER_CHILD, idle_seconds=_IDLE_SECONDS, preload=PRELOADED)
     return ProcessPool(interpreter, folder, limits=limits, policy=policy)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import struct
 import warnings
 import zlib
@@ -13,7 +12,6 @@ from io import BytesIO
 from typing import Any, Final, Literal
 
 import pydicom
-from pydicom import config
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
@@ -31,11 +29,6 @@ from pacs.mesh.reading.elements import (
     scan,
 )
 from pacs.mesh.reading.files import Content, InstanceFile, opened
-
-# A value that breaks a rule of DICOM is taken as it came; what can't be used is refused here, by name.
-config.settings.reading_validation_mode = config.IGNORE
-logging.getLogger("pydicom").addHandler(logging.NullHandler())
-logging.getLogger("pydicom").propagate = False
 
 # What tells images of one place apart, the most telling first.
 DISTINGUISHING: Final = (
