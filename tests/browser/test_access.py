@@ -126,9 +126,9 @@ def test_typed_address_is_answered_with_who_may(browser: Browser, signed: Signed
 def test_each_role_is_offered_its_own(browser: Browser, signed: SignedInPacs, study: str) -> None:
     """The radiologist sends and downloads; the technician uploads and sees the stations; changing them is admin's."""
     for session, pages, actions in (
-        ("radiologist", ["Estudios", "Lista de trabajo"], 4),
-        ("technician", ["Estudios", "Lista de trabajo", "Subir", "AE"], 4),
-        ("admin", ["Estudios", "Lista de trabajo", "Subir", "HL7", "AE", "Sistema"], 4),
+        ("radiologist", ["Estudios", "Lista de trabajo", "3D"], 4),
+        ("technician", ["Estudios", "Lista de trabajo", "Subir", "3D", "AE"], 4),
+        ("admin", ["Estudios", "Lista de trabajo", "Subir", "3D", "HL7", "AE", "Copias de seguridad", "Sistema"], 4),
     ):
         with opened(browser, signed, session, f"/pacs/studies/{study}") as (page, refused):
             expect(page.locator("nav.nav a")).to_have_text(pages)
