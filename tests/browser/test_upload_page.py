@@ -71,7 +71,8 @@ def results(page: Page) -> dict[str, str]:
     """Wait for the end and return each file's outcome."""
     expect(page.locator(".upload-progress")).to_be_hidden(timeout=30_000)
     rows = page.locator(".upload-results li").all()
-    return {row.locator(".name").inner_text(): str(row.get_attribute("data-outcome")) for row in rows}
+    # Not the inner text: a browser that has not painted a row yet tells none.
+    return {str(row.locator(".name").text_content()).strip(): str(row.get_attribute("data-outcome")) for row in rows}
 
 
 def zipped(files: dict[str, bytes]) -> bytes:
