@@ -14,8 +14,6 @@ from fixtures.provisioned_server import PreparedServer
 from fixtures.sessions import PAGE, account, sign_in
 from fixtures.strangers_requests import answer
 
-pytestmark = pytest.mark.soak
-
 # Who may knock at each port that speaks TLS.
 PORTS = {443: "radiologist", 2762: "partner", 2576: "his"}
 PROTOCOLS = {"TLSv1.2", "TLSv1.3"}
@@ -82,6 +80,7 @@ ARGUED = {
 }
 
 
+@pytest.mark.soak
 def test_testssl_finds_no_weakness(server: PreparedServer, people: dict[str, Host], tmp_path: Path) -> None:
     """Testssl, which tries the attacks that have a name, finds nothing above "info" but what is argued here."""
     # (Debian's testssl wants an awk; the one that is there has no such name, as no package's scripts ran.)
