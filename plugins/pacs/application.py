@@ -99,15 +99,7 @@ class Application:
         site = Site(archive, settings.hl7, settings.mpps, outbound.outbox, self.mapper.library)
         rehearsals = Rehearsals(self._database, archive, self._hl7.journal, site, time_zone=settings.web.zone)
         self._decoder = Decoder(settings.decoding, host.python, host.temporary_directory / "decoding", self.metrics)
-        self._models = Models(
-            settings.mesh,
-            self._database,
-            archive,
-            self.metrics,
-            storage_directory=host.storage_directory,
-            temporary_directory=host.temporary_directory,
-            python=host.python,
-        )
+        self._models = self._models_made_in(host, settings, archive)
         queues = (*queues, *self._models.queues)
         backups = Backups(settings.backup.folder)
         services = Services(
@@ -128,24 +120,49 @@ class Application:
             version=__version__,
             storage_directory=host.storage_directory,
         )
-        self.metrics.registry.register(WorkCollector(self._database, queues, self._supervisor))
-        self.metrics.registry.register(PoolCollector(self._decoder.pool))
-        self.metrics.registry.register(BackupCollector(backups))
+        for collector in (
+            WorkCollector(self._database, queues, self._supervisor),
+            PoolCollector(self._decoder.pool),
+            BackupCollector(backups),
+        ):
+            self.metrics.registry.register(collector)
+        for part in (
+            mpps,
+            outbound,
+            self._models,
+            QueueWorker(warm_queue, warm.handler(archive), keep_days=KEEP_DONE_DAYS),
+        ):
+            part.add_to(self._supervisor)
+        self._add_threads(settings, services, index)
+        self._readiness = self._told_to_the_service_manager(settings, host, archive)
+
+    def _add_threads(self, settings: Settings, services: Services, index: StudyIndex) -> None:
+        """Have the supervisor run what works by itself, beside the queues' workers."""
         if settings.worklist.keep_days is not None:
             purge = Purge(self._database, settings.worklist.keep_days)
             self._supervisor.add("worklist purge", purge.run)
-        mpps.add_to(self._supervisor)
-        outbound.add_to(self._supervisor)
-        self._models.add_to(self._supervisor)
-        self._supervisor.add("rehearsal", rehearsals.run)
+        self._supervisor.add("rehearsal", services.rehearsals.run)
         self._supervisor.add("pages", partial(serve, create_app(services), settings.web.socket))
         self._supervisor.add("changes", self._feed.run)
         self._supervisor.add("study index", index.run)
-        QueueWorker(warm_queue, warm.handler(archive), keep_days=KEEP_DONE_DAYS).add_to(self._supervisor)
+
+    def _models_made_in(self, host: Host, settings: Settings, archive: Archive) -> Models:
+        return Models(
+            settings.mesh,
+            self._database,
+            archive,
+            self.metrics,
+            storage_directory=host.storage_directory,
+            temporary_directory=host.temporary_directory,
+            python=host.python,
+        )
+
+    def _told_to_the_service_manager(self, settings: Settings, host: Host, archive: Archive) -> Readiness:
         manager = ServiceManager(os.environ)
-        self._readiness = Readiness(manager, _parts(settings, host), partial(archive.get_bytes, "/tools/now"))
+        readiness = Readiness(manager, _parts(settings, host), partial(archive.get_bytes, "/tools/now"))
         if manager.is_there:
-            self._supervisor.add("readiness", self._readiness.run)
+            self._supervisor.add("readiness", readiness.run)
+        return readiness
 
     def _take_orders(self, settings: Settings) -> None:
         """Have orders, appointments and patients' messages change the worklist. Raises MappingError."""

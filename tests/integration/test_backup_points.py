@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from fixtures.backup_points import faults_at, images_come_and_go
+from fixtures.backup_points import faults_under_traffic
 from fixtures.backup_sites import backup_site, images
 
 POINTS = 4
@@ -16,15 +15,7 @@ POINTS = 4
 
 def test_every_point_has_every_file_that_its_database_names(tmp_path: Path) -> None:
     """Under storing and deleting without a pause: none missing, none with a wrong hash, at any point."""
-    with backup_site(tmp_path, {"OverwriteInstances": False}) as site:
-        site.store(images(tmp_path, study="first", slices=2))
-        assert site.command("database", "full") == 0
-        with images_come_and_go(site, tmp_path):
-            for _ in range(POINTS):
-                assert site.command("files") == 0
-                time.sleep(0.3)
-        assert site.command("ship") == 0
-        faults = faults_at(site, "disk", tmp_path / "restored")
+    faults = faults_under_traffic(tmp_path, points=POINTS, pause_seconds=0.3)
     assert len(faults) == POINTS
     assert not [(lsn, missing) for lsn, missing in faults.items() if missing]
 

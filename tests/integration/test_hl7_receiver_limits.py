@@ -99,10 +99,11 @@ def test_two_thousand_slow_clients_do_not_hold_up_a_sender(database: Database) -
             connection = socket.create_connection(("127.0.0.1", running.port))
             connection.send(START + b"MSH|^~\\&|")
             slow.append(connection)
-        # On a machine with other work one look may be unlucky; senders that are held up are so each time.
-        assert any(_typical_seconds(his) < 2 * before + 0.01 for _ in range(3))
+        beside = _typical_seconds(his)
         for connection in slow:
             connection.close()
+        # The machine's other work is in the looks before and after as well.
+        assert beside < 2 * max(before, _typical_seconds(his)) + 0.01
 
 
 def test_stranger_is_refused_where_peers_are_named(database: Database) -> None:
