@@ -87,6 +87,15 @@ class Node:
                 found.append(Text(text, node.place))
         return found
 
+    def items(self, expected: str) -> list[Node]:
+        """Return the items of a list, or the one value that stands in its place."""
+        if isinstance(self._node, yaml.SequenceNode):
+            return [Node(item, self._file, self._faults) for item in self._node.value]
+        if self._is_nothing():
+            self.fault(f"expected {expected}, found nothing.")
+            return []
+        return [self]
+
     def _is_nothing(self) -> bool:
         return str(self._node.tag) == "tag:yaml.org,2002:null"
 
@@ -104,7 +113,7 @@ def read_marked(text: str, file: str, faults: Faults) -> Node | None:
     file : name for the places of faults.
     """
     if len(text) > _LONGEST_FILE_CHARACTERS:
-        faults.add(Place(file, 1), f"longer than {_LONGEST_FILE_CHARACTERS} characters: no mapping is.")
+        faults.add(Place(file, 1), f"longer than {_LONGEST_FILE_CHARACTERS} characters: no file of this kind is.")
         return None
     try:
         # Nodes only: nothing of the file becomes an object of Python.
