@@ -78,20 +78,21 @@ class Database:
             schema.downgrade(self._writing_engine, migrations)
 
     @contextmanager
-    def session(self, *, write: bool = False) -> Iterator[Session]:
-        """Open a session: committed (durably) at the end, rolled back when the block raises.
+    def session(self, *, write: bool = False, durable: bool = True) -> Iterator[Session]:
+        """Open a session: committed at the end, rolled back when the block raises.
 
         Parameters
         ----------
         write : take SQLite's write lock at the first statement, be it a SELECT. Whoever reads and then writes needs
             it: without, SQLite refuses the write ("database is locked") when someone else wrote in between. No effect
             on PostgreSQL.
+        durable : as of `transaction`.
 
         Raises
         ------
         DatabaseError : the database is unreachable, too slow, full, or locked for too long.
         """
-        engine = self._writing_engine if write else self.engine
+        engine = self._engine(write=write, durable=durable)
         with faults_named(self.name), self._turn(write=write):
             session = Session(engine, expire_on_commit=False)
             try:
@@ -115,11 +116,14 @@ class Database:
             never torn, and durable as soon as a later durable commit is; the end of this process undoes nothing.
             On PostgreSQL every commit is durable: its server may crash while our threads go on.
         """
-        engine = self.engine
-        if write:
-            engine = self._writing_engine if durable else self._passing_engine
+        engine = self._engine(write=write, durable=durable)
         with faults_named(self.name), self._turn(write=write), engine.begin() as connection:
             yield connection
+
+    def _engine(self, *, write: bool, durable: bool) -> Engine:
+        if not write:
+            return self.engine
+        return self._writing_engine if durable else self._passing_engine
 
     def close(self) -> None:
         """Close the pooled connections. A session opened later connects anew."""

@@ -18,6 +18,7 @@ from pacs.metrics import Metrics
 from pacs.work import QueueWorker, Supervisor, WorkQueue
 
 _PURGE_EVERY_SECONDS = 3600.0
+_CLAIMS_AT_ONCE = 10
 _KEEP_DONE_DAYS = 7
 
 
@@ -57,7 +58,11 @@ class Hl7Bridge:
         supervisor.add("HL7 sorter", Sorter(database, self.inbox, self.peers, pace).run)
         supervisor.add("HL7 purge", self._purge)
         QueueWorker(
-            self.inbox.queue, self.processor, threads=settings.processing_threads, keep_days=_KEEP_DONE_DAYS
+            self.inbox.queue,
+            self.processor,
+            threads=settings.processing_threads,
+            keep_days=_KEEP_DONE_DAYS,
+            claims_at_once=_CLAIMS_AT_ONCE,
         ).add_to(supervisor)
 
     def _on_arrival(self, _messages: int, pressed: int) -> None:
