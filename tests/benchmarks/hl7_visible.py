@@ -28,7 +28,7 @@ ASK_EVERY = 5
 ASKERS = 3
 GIVE_UP_SECONDS = 60
 # Between two questions for an order that is not there yet: questions are work for the archive, too.
-ASK_AGAIN_SECONDS = 0.05
+ASK_AGAIN_SECONDS = 0.25
 END = ("", 0.0)
 
 # Accession number, and when it was sent (s, `time.perf_counter`).

@@ -198,8 +198,8 @@ class Worklist:
         """Return the (modality, location) pairs of a day's steps, sorted, for choosing among them."""
         return reading.locations(session, day)
 
-    def select(self, session: Session, which: StepSelector) -> list[StepRow]:
-        """Return the steps that `which` names, first start first."""
+    def select(self, session: Session, *which: StepSelector) -> list[StepRow]:
+        """Return the steps that any of `which` names, first start first."""
         return reading.select_steps(session, which)
 
     def get(self, session: Session, row_id: int) -> StepDetails:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from pydicom import Dataset
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -28,12 +28,18 @@ from pacs.worklist.attributes import (
     without_patient,
 )
 from pacs.worklist.encoding import decoded
-from pacs.worklist.models import StepHistoryRecord, StepRecord
+from pacs.worklist.models import IDENTITY, StepHistoryRecord, StepRecord
 from pacs.worklist.rows import row_of
 from pacs.worklist.statuses import BEGUN, StepStatus
 from pacs.worklist.steps import ChangeKind, NewStep, PatientMismatch, StepChange, StepSelector, Version
 
 _NAMES_A_STEP = ("accession_number", "requested_procedure_id", "step_id")
+# Made once: an order is in a hurry.
+_INSERT = {
+    name: dialect.insert(StepRecord).on_conflict_do_nothing(index_elements=IDENTITY).returning(StepRecord)
+    for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
+}
+_INSERT_HISTORY = insert(StepHistoryRecord)
 
 
 @dataclass(frozen=True)
@@ -148,9 +154,7 @@ def _insert(
         "created_at": by.at,
         "changed_at": by.at,
     }
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    statement = insert(StepRecord).values(row).on_conflict_do_nothing(index_elements=list(identity))
-    return session.scalars(statement.returning(StepRecord)).first()
+    return session.scalars(_INSERT[session.get_bind().dialect.name], [row]).first()
 
 
 def _update(session: Session, record: StepRecord, step: NewStep, version: Version | None, by: By) -> StepChange | None:
@@ -233,18 +237,17 @@ def _told(
 ) -> StepChange:
     """Write a line of the history and return the change."""
     after = StepStatus(record.status)
-    session.add(
-        StepHistoryRecord(
-            step_row_id=record.id,
-            at=by.at,
-            actor=by.actor,
-            kind=kind,
-            status_before=before,
-            status_after=after,
-            detail={**by.detail, **({"changes": changes} if changes else {})},
-        )
-    )
     session.flush()
+    line = {
+        "step_row_id": record.id,
+        "at": by.at,
+        "actor": by.actor,
+        "kind": kind,
+        "status_before": before,
+        "status_after": after,
+        "detail": {**by.detail, **({"changes": changes} if changes else {})},
+    }
+    session.execute(_INSERT_HISTORY, [line])
     return StepChange(row_of(record), before, after, kind, by.actor, by.at)
 
 

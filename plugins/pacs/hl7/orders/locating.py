@@ -118,8 +118,7 @@ def _found(worklist: Worklist, session: Session, naming: Naming) -> list[StepRow
         selectors.append(StepSelector(placer_order_number=naming.placer))
     if naming.filler:
         selectors.append(StepSelector(filler_order_number=naming.filler))
-    found = {row.id: row for selector in selectors for row in worklist.select(session, selector)}
-    return list(found.values())
+    return worklist.select(session, *selectors)
 
 
 def _contradicts(row: StepRow, naming: Naming) -> bool:
