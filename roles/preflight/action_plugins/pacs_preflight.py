@@ -15,6 +15,7 @@ from ansible.plugins.action import ActionBase
 # Ansible knows a role's plugins, but no package that they share.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 
+from pacs_checks.backups import check_backups
 from pacs_checks.faults import report
 from pacs_checks.hospital import check_domain, check_networks, check_peers
 from pacs_checks.machine import check_listeners, check_machine, check_ports
@@ -50,6 +51,7 @@ class ActionModule(ActionBase):
             *check_ports(variables),
             *check_domain(variables),
             *check_reach(variables),
+            *check_backups(variables),
             *check_machine(task_vars["ansible_facts"], self._task.args["machine"]),
             *check_listeners(variables, self._task.args["machine"]["listening"]),
         ]

@@ -13,8 +13,9 @@ from pacs_checks.variables import Variables
 
 
 def check_reach(variables: Variables) -> Iterator[Fault]:
-    """Check HL7 messages out, the directory, and what lies behind the server for VPN clients."""
+    """Check HL7 messages and studies out, the directory, and what lies behind the server for VPN clients."""
     yield from _check_hl7_destinations(variables)
+    yield from _check_routing_destinations(variables)
     yield from _check_directory(variables)
     yield from _check_vpn(variables)
 
@@ -39,6 +40,15 @@ def _check_hl7_destinations(variables: Variables) -> Iterator[Fault]:
                 f"messages are to go to {host}, port {port}, where the firewall lets none",
                 "Write it into pacs_hl7_destinations instead: archive, firewall and sandbox take it from there.",
             )
+
+
+def _check_routing_destinations(variables: Variables) -> Iterator[Fault]:
+    for index, each in enumerate(dictionaries(variables.get("pacs_routing_destinations"))):
+        path: Path_ = ("pacs_routing_destinations", index)
+        yield from address_fault((*path, "address"), each.get("address"))
+        port = each.get("port")
+        if not isinstance(port, int) or not 1 <= port <= LAST_PORT:
+            yield Fault((*path, "port"), f"{port!r} is no port", "Give a number from 1 to 65535.")
 
 
 def _destinations_of_settings(settings: Any) -> Iterator[tuple[Path_, str, Any]]:
