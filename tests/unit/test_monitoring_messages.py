@@ -1,0 +1,179 @@
+"""What Alertmanager sends, with the role's configuration: few messages, in words, at the right hour."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.mail_sink import mails, serve, text_of, wait_for
+from fixtures.monitoring_content import MONITORING, alerts, filled_in
+from fixtures.ports import free_port
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("prometheus-alertmanager") is None, reason="Alertmanager is not installed here"
+)
+NEVER_QUIET: dict[str, Any] = {
+    "monitoring_quiet_days": [],
+    "monitoring_quiet_from": "00:00",
+    "monitoring_quiet_to": "00:00",
+}
+ALL_DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+# Longer than a group's wait in these tests: what would come has come.
+SETTLED_SECONDS = 3.0
+
+
+@dataclass
+class Told:
+    """A running Alertmanager and the mail that it sends."""
+
+    port: int
+    folder: Path
+
+    def alert(self, *names: str, **labels: str) -> None:
+        """Have it told by Prometheus that these alerts fire."""
+        self.send(
+            [
+                {
+                    "labels": {"alertname": name, "site": "Hospital"} | alerts()[name]["labels"] | labels,
+                    "annotations": alerts()[name]["annotations"],
+                }
+                for name in names
+            ]
+        )
+
+    def send(self, body: list[dict[str, Any]]) -> None:
+        """Post alerts as Prometheus does."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.request("POST", "/api/v2/alerts", json.dumps(body), {"Content-Type": "application/json"})
+        assert connection.getresponse().status == 200
+        connection.close()
+
+    def subjects(self) -> list[str]:
+        """Return what has come once nothing more is to come."""
+        time.sleep(SETTLED_SECONDS)
+        return [str(mail["Subject"]) for mail in mails(self.folder)]
+
+
+@contextmanager
+def alertmanager(folder: Path, **written: Any) -> Iterator[Told]:
+    """Run Alertmanager with the role's configuration, its waits a second long and its mail kept."""
+    mail_port, port = free_port(), free_port()
+    config = filled_in(folder, **written) / "alertmanager.yml"
+    text = config.read_text()
+    for old, new in (
+        ("/etc/prometheus/messages.tmpl", str(MONITORING / "alertmanager/messages.tmpl")),
+        ("smtp.chilecito.test:587", f"127.0.0.1:{mail_port}"),
+        ("require_tls: true", "require_tls: false"),
+        ("group_wait: 30s", "group_wait: 1s"),
+        ("group_interval: 5m", "group_interval: 1s"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    config.write_text(text)
+    inbox = folder / "mail"
+    inbox.mkdir()
+    with serve("127.0.0.1", mail_port, inbox) as sink:
+        threading.Thread(target=sink.serve_forever, daemon=True).start()
+        process = subprocess.Popen(
+            [
+                "prometheus-alertmanager",
+                f"--config.file={config}",
+                f"--storage.path={folder / 'data'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+                "--cluster.listen-address=",
+            ],
+            stderr=(folder / "log").open("w"),
+        )
+        try:
+            _wait(port, folder / "log")
+            yield Told(port, inbox)
+        finally:
+            process.terminate()
+            process.wait()
+            sink.shutdown()
+
+
+def _wait(port: int, log: Path) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=2).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise TimeoutError(log.read_text()) from None
+            time.sleep(0.1)
+        else:
+            return
+
+
+def starts(words: str) -> Callable[[str], bool]:
+    """Return whether a mail's subject starts with these words."""
+    return lambda text: text.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("language", "urgent", "resolved"),
+    [
+        ("es", "URGENTE: El archivo (Orthanc) está parado", "Resuelto"),
+        ("pt", "URGENTE: O arquivo (Orthanc) está parado", "Resolvido"),
+        ("en", "URGENT: The archive (Orthanc) stands still", "Resolved"),
+    ],
+)
+def test_mail_says_what_is_wrong_what_to_do_and_when_it_is_over(
+    tmp_path: Path, language: str, urgent: str, resolved: str
+) -> None:
+    """In the site's language: the sentence as subject, the action, the runbook; and the end."""
+    with alertmanager(tmp_path, monitoring_language=language) as told:
+        told.alert("ArchiveDown")
+        text = wait_for(told.folder, starts(urgent), 20)
+        over = {"endsAt": "2020-01-01T00:00:00Z", "startsAt": "2019-12-31T00:00:00Z"}
+        labels = {"alertname": "ArchiveDown", "site": "Hospital"} | alerts()["ArchiveDown"]["labels"]
+        told.send([{"labels": labels, "annotations": alerts()["ArchiveDown"]["annotations"], **over}])
+        wait_for(told.folder, starts(resolved), 20)
+
+    assert alerts()["ArchiveDown"]["annotations"][f"action_{language}"] in " ".join(text.split())
+    assert "pacs-runbook ArchiveDown" in text
+
+
+def test_broken_link_is_one_message_not_forty(tmp_path: Path) -> None:
+    """What depends on the link is held back while the link is what fails."""
+    with alertmanager(tmp_path, **NEVER_QUIET) as told:
+        told.alert("LanLinkDown", device="eth0")
+        wait_for(told.folder, lambda text: "eth0" in text or "enlace" in text, 20)
+        for number in range(40):
+            told.alert("ModalitySilent", station=f"CT{number}")
+        told.alert("MessagesNotDelivered", "HisFeedSilent")
+
+        assert len(told.subjects()) == 1
+
+
+def test_forty_devices_are_one_message(tmp_path: Path) -> None:
+    """Alerts of one kind come together."""
+    with alertmanager(tmp_path, **NEVER_QUIET) as told:
+        for number in range(40):
+            told.alert("ModalitySilent", station=f"CT{number}")
+
+        assert len(told.subjects()) <= 2
+        assert any("CT1" in text_of(mail) or len(text_of(mail)) > 4000 for mail in mails(told.folder))
+
+
+def test_only_the_urgent_comes_in_quiet_hours(tmp_path: Path) -> None:
+    """At night and on Sundays a warning waits; what is critical does not; the watchdog is nobody's mail."""
+    with alertmanager(tmp_path, monitoring_quiet_days=ALL_DAYS) as told:
+        told.alert("DiskFullSoon", mountpoint="/")
+        told.alert("Watchdog")
+        told.alert("DiskFailing", device="sda")
+
+        assert [subject.partition(":")[0] for subject in told.subjects()] == ["URGENTE"]
