@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pydicom import config
+from pydicom import Dataset, config
 
 from pacs import __version__
 from pacs.backup.collector import BackupCollector
@@ -25,9 +26,13 @@ from pacs.hl7.rehearse.rehearsals import Rehearsals
 from pacs.hl7.rehearse.site import Site
 from pacs.mesh.jobs.service import Models
 from pacs.metrics import Metrics
+from pacs.monitoring.golden_signal import GoldenSite, with_golden_peer
+from pacs.monitoring.service import Monitoring
 from pacs.mpps.service import Mpps
 from pacs.ports import Archive, Change
 from pacs.readiness import Listens, Readiness, ServiceManager, tcp_port, unix_socket
+from pacs.routing.rules.service import Rules, RulesAround
+from pacs.routing.service import Routing, Surroundings
 from pacs.settings import Settings
 from pacs.studies import ChangeFeed, StudyIndex, warm
 from pacs.web.application import create_app
@@ -84,6 +89,9 @@ class Application:
         self._database.migrate()
         self._supervisor = Supervisor()
         self.metrics = Metrics(__version__, partial(archive.get_bytes, "/tools/metrics-prometheus"))
+        monitoring = self._monitoring = self._monitoring_of(host, settings, archive)
+        if monitoring.golden_destination:
+            settings = settings.model_copy(update={"hl7": with_golden_peer(settings.hl7)})
         self._hl7 = Hl7Bridge(self._database, settings.hl7, self.metrics, self._supervisor, host.python)
         queues = (warm_queue := WorkQueue(self._database, warm.QUEUE_NAME), *self._hl7.queues)
         index = StudyIndex(self._database, archive)
@@ -93,14 +101,21 @@ class Application:
         self._take_orders(settings)
         mpps = Mpps(settings.mpps, self._database, archive, self.worklist)
         mpps.follow(self._feed)
-        outbound = Outbound(settings.outbound, self._database, archive, self.worklist, self._hl7.journal)
+        of_outbound = (settings.outbound, self._database, archive, self.worklist, self._hl7.journal)
+        outbound = Outbound(*of_outbound, golden_signal=monitoring.golden_destination)
         outbound.follow(self._feed)
+        monitoring.follow(self._feed)
         queues = (*queues, *mpps.queues, *outbound.queues)
-        site = Site(archive, settings.hl7, settings.mpps, outbound.outbox, self.mapper.library)
+        of_site = (archive, settings.hl7, settings.mpps, outbound.outbox, self.mapper.library)
+        site = Site(*of_site)
+        monitoring.send_golden_signal(self._hl7.journal, GoldenSite(*of_site))
         rehearsals = Rehearsals(self._database, archive, self._hl7.journal, site, time_zone=settings.web.zone)
         self._decoder = Decoder(settings.decoding, host.python, host.temporary_directory / "decoding", self.metrics)
         self._models = self._models_made_in(host, settings, archive)
-        queues = (*queues, *self._models.queues)
+        queues = (*queues, *self._models.queues, *monitoring.queues)
+        self._routing = self._routing_made_in(host, settings, archive)
+        rules = self._rules_made_of(settings, archive, outbound)
+        queues = (*queues, *self._routing.queues, *rules.queues)
         backups = Backups(settings.backup.folder)
         services = Services(
             settings=settings,
@@ -116,6 +131,9 @@ class Application:
             decisions=Decisions(self._database, self._hl7.journal, self._hl7.inbox, outbound.outbox),
             rehearsals=rehearsals,
             backups=backups,
+            routing=self._routing,
+            rules=rules,
+            monitoring=monitoring,
             queues=queues,
             version=__version__,
             storage_directory=host.storage_directory,
@@ -130,6 +148,9 @@ class Application:
             mpps,
             outbound,
             self._models,
+            monitoring,
+            self._routing,
+            rules,
             QueueWorker(warm_queue, warm.handler(archive), keep_days=KEEP_DONE_DAYS),
         ):
             part.add_to(self._supervisor)
@@ -157,6 +178,39 @@ class Application:
             python=host.python,
         )
 
+    def _monitoring_of(self, host: Host, settings: Settings, archive: Archive) -> Monitoring:
+        return Monitoring(
+            settings.monitoring,
+            self._database,
+            archive,
+            self.metrics,
+            web=settings.web,
+            storage_directory=host.storage_directory,
+            python=host.python,
+        )
+
+    def _routing_made_in(self, host: Host, settings: Settings, archive: Archive) -> Routing:
+        around = Surroundings(host.storage_directory, host.temporary_directory, host.python, settings.web.zone)
+        routing = Routing(settings.routing, self._database, archive, self.metrics, around)
+        routing.follow(self._feed)
+        return routing
+
+    def _rules_made_of(self, settings: Settings, archive: Archive, outbound: Outbound) -> Rules:
+        around = RulesAround(
+            database=self._database,
+            archive=archive,
+            worklist=self.worklist,
+            models=self._models,
+            outbox=outbound.outbox,
+            targets=self._routing.targets.names,
+            order=self._routing.ledger.order,
+            time_zone=settings.web.zone,
+        )
+        rules = Rules(settings.routing, around)
+        rules.tasks.register("prefetch", self._routing.prefetch)
+        rules.follow(self._feed)
+        return rules
+
     def _told_to_the_service_manager(self, settings: Settings, host: Host, archive: Archive) -> Readiness:
         manager = ServiceManager(os.environ)
         readiness = Readiness(manager, _parts(settings, host), partial(archive.get_bytes, "/tools/now"))
@@ -183,6 +237,11 @@ class Application:
         self._feed.notice(change)
         self._models.notice(change)
 
+    def find_worklist(self, identifier: Dataset, *, calling_aet: str) -> Iterator[Dataset]:
+        """Yield the answers to a station's question for its worklist; see `Worklist.find`."""
+        self._monitoring.figures.note_question(calling_aet)
+        return self.worklist.find(identifier, calling_aet=calling_aet)
+
     def transcode(self, dicom: memoryview, syntaxes: frozenset[str]) -> bytes | None:
         """Return an instance in one of the transfer syntaxes, None where that is Orthanc's own work.
 
@@ -195,8 +254,11 @@ class Application:
         self._readiness.ending()
         decoder = threading.Thread(target=self._decoder.stop, args=(STOP_CHILDREN_SECONDS,))
         decoder.start()
+        routing = threading.Thread(target=self._routing.stop, args=(STOP_CHILDREN_SECONDS,))
+        routing.start()
         self._models.stop(STOP_CHILDREN_SECONDS)
         decoder.join()
+        routing.join()
         self._supervisor.stop(STOP_SECONDS)
         self._database.close()
 

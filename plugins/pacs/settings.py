@@ -23,7 +23,9 @@ from pacs.errors import SettingsError
 from pacs.hl7.outbound.settings import OutboundSettings
 from pacs.hl7.settings import Hl7Settings
 from pacs.mesh.settings import MeshSettings
+from pacs.monitoring.settings import MonitoringSettings
 from pacs.mpps.settings import MppsSettings
+from pacs.routing.settings import RoutingSettings
 from pacs.web.settings import WebSettings
 from pacs.worklist.settings import WorklistSettings
 
@@ -56,8 +58,10 @@ class Settings(Section):
     decoding: DecodingSettings = DecodingSettings()
     hl7: Hl7Settings = Hl7Settings()
     mesh: MeshSettings = MeshSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
     mpps: MppsSettings = MppsSettings()
     outbound: OutboundSettings = OutboundSettings()
+    routing: RoutingSettings = RoutingSettings()
     web: WebSettings = WebSettings()
     worklist: WorklistSettings = WorklistSettings()
 

@@ -77,9 +77,29 @@ GET  /hl7/messages/1/edit                a
 POST /hl7/messages/1/edit                a
 GET  /hl7/mapping                        a
 POST /hl7/mapping                        a
+GET  /routing                            art
+GET  /routing/deliveries/1               art
+POST /routing/deliveries/1/replay        a
+GET  /routing/studies/{ID}               art
+POST /routing/studies/{ID}               a
+GET  /routing/readers                    art
+GET  /routing/rules                      a
+GET  /routing/rules/edit                 a
+POST /routing/rules/edit                 a
+POST /routing/rules/activate             a
+POST /routing/rules/dry-runs             a
+GET  /routing/rules/dry-runs/1           a
+GET  /routing/rules/versions/1           a
+POST /routing/rules/versions/1           a
+GET  /routing/test                       a
+GET  /routing/targets                    a
+POST /routing/targets/x/test             a
 GET  /hl7/rehearsal                      a
 POST /hl7/rehearsal                      a
 GET  /hl7/rehearsal/1                    a
+GET  /status                             artfm-
+POST /status/reports                     a
+GET  /status/reports/none                a
 GET  /backups                            a
 POST /backups/drill                      a
 GET  /backups/reports/none               a
@@ -88,12 +108,12 @@ POST /system/jobs/{JOB}/cancel           a
 """
 ROWS = [line.split() for line in TABLE.strip().splitlines()]
 NAVIGATION = {
-    "admin": ["studies", "worklist", "upload", "mesh", "hl7", "aes", "backups", "system"],
-    "technician": ["studies", "worklist", "upload", "mesh", "aes"],
-    "radiologist": ["studies", "worklist", "mesh"],
-    "referring": ["studies"],
-    "machine,referring": ["studies"],
-    "none": [],
+    "admin": ["studies", "worklist", "upload", "mesh", "status", "hl7", "routing", "aes", "backups", "system"],
+    "technician": ["studies", "worklist", "upload", "mesh", "status", "routing", "aes"],
+    "radiologist": ["studies", "worklist", "mesh", "status", "routing"],
+    "referring": ["studies", "status"],
+    "machine,referring": ["studies", "status"],
+    "none": ["status"],
 }
 
 

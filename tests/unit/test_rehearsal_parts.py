@@ -17,7 +17,7 @@ from pacs.hl7.header import Header
 from pacs.hl7.message import Message
 from pacs.hl7.orders import Action
 from pacs.hl7.peers import Peer
-from pacs.hl7.rehearse.fiction import NAME, ORDER_TYPES, Fiction
+from pacs.hl7.rehearse.fiction import GOLDEN_SIGNAL, ORDER_TYPES, REHEARSAL, Fiction
 from pacs.hl7.rehearse.models import RehearsalRecord
 from pacs.hl7.rehearse.printing import printed
 from pacs.hl7.rehearse.sheet import Check, Line, Outcome, Record, Sheet, StationSheet
@@ -73,7 +73,7 @@ def test_order_of_fiction_is_a_sound_order(message_type: str, charset: str) -> N
     (step,) = (each.step for each in reading.entries)
     assert reading.action is Action.SCHEDULE
     assert [each.explanation.faults for each in reading.entries] == [()]
-    assert str(step.dataset.PatientName) == NAME
+    assert str(step.dataset.PatientName) == REHEARSAL.name
     assert step.dataset.PatientID == made_up.patient_id
     assert step.dataset.StudyInstanceUID == made_up.study_instance_uid
     assert step.dataset.AccessionNumber == made_up.accession_number
@@ -105,7 +105,7 @@ def test_modality_is_told_from_the_name(names: tuple[str, ...], modality: str) -
         ((), None),
         (PASSED[:3], None),
         (PASSED, Outcome.PASSED),
-        ((*PASSED[:5], Line(Check.STATUS_OUT, Outcome.NOT_TESTED), PASSED[6]), Outcome.PASSED),
+        ((*PASSED[:7], Line(Check.STATUS_OUT, Outcome.NOT_TESTED), PASSED[8]), Outcome.PASSED),
         ((PASSED[0], Line(Check.WORKLIST, Outcome.FAILED)), Outcome.FAILED),
         (tuple(Line(check, Outcome.NOT_TESTED) for check in Check), Outcome.NOT_TESTED),
     ],
@@ -134,6 +134,21 @@ def test_only_patients_of_fiction_are_removed(made: Pages, patient_id: str) -> N
     """Nothing but a number that a rehearsal made can be given."""
     with pytest.raises(ValueError, match="no patient of a rehearsal"):
         Traces(made.database, made.archive).remove(patient_id)
+
+
+def test_plays_leave_each_other_alone(made: Pages) -> None:
+    """A rehearsal removes nothing of the golden signal, which may be under way, nor the other way round."""
+    patients = ("REHEARSAL-0123456789AB", "PROBE-0123456789AB")
+    for number, patient_id in enumerate(patients):
+        with made.database.session(write=True) as session:
+            step = entry(AccessionNumber=f"A{number}", PatientID=patient_id)
+            made.services.worklist.upsert(session, [step], version=Version("", 1), actor="test")
+    assert [REHEARSAL.has(patient_id) for patient_id in patients] == [True, False]
+    assert [GOLDEN_SIGNAL.has(patient_id) for patient_id in patients] == [False, True]
+    with pytest.raises(ValueError, match="no patient of a rehearsal"):
+        Traces(made.database, made.archive).remove(patients[1])
+    with pytest.raises(ValueError, match="no patient of a rehearsal"):
+        Traces(made.database, made.archive, GOLDEN_SIGNAL).remove(patients[0])
 
 
 def test_what_an_interrupted_rehearsal_left_is_removed(made: Pages) -> None:

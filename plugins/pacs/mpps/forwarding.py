@@ -10,6 +10,7 @@ from pynetdicom.sop_class import ModalityPerformedProcedureStep  # type: ignore[
 from sqlalchemy.orm import Session
 
 from pacs.database import Database
+from pacs.monitoring.identity import AE_TITLE
 from pacs.mpps.faults import Status
 from pacs.mpps.reports import Report, ReportKind, read
 from pacs.mpps.scu import Refused, Request, ask
@@ -33,9 +34,11 @@ def open_queue(database: Database, retry_days: float) -> WorkQueue:
 
 
 def forwarder(queue: WorkQueue, destinations: Sequence[str]) -> Callable[[Session, Report], None]:
-    """Return a listener that puts each report into the queue, once for each destination."""
+    """Return a listener that queues each report once for each destination; the golden signal's stay here."""
 
     def put(session: Session, report: Report) -> None:
+        if report.calling_ae_title == AE_TITLE:
+            return
         items = [_item(report, destination) for destination in destinations]
         queue.put_many(items, session=session)
 

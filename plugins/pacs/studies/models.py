@@ -74,6 +74,7 @@ class StudyRecord(Base):
     newest_first_key: Mapped[str] = mapped_column(String(14))
 
     __table_args__ = (
+        Index("ix_studies_received_at", "received_at"),
         Index("ix_studies_patient_id_key", "patient_id_key"),
         Index("ix_studies_accession_number_key", "accession_number_key"),
         # All that searches compare, in the order of the list: a search walks this index and never touches the table.

@@ -14,6 +14,8 @@ from pacs.web.language import current_language
 
 _SIZE_UNITS = ("byte", "kilobyte", "megabyte", "gigabyte", "terabyte", "petabyte")
 _PN_PARTS = 5
+# Units of spans: from how many seconds on, and how many seconds one is.
+_SPAN_UNITS = (("day", 2 * 86_400, 86_400), ("hour", 3600, 3600), ("minute", 0, 60))
 _MONTHS_OF_INFANCY = 24
 # Of equal width for columns. In English the month is a word: 03/04 means two days to its readers.
 _DATE_PATTERNS = {"en": "dd MMM y", "es": "dd/MM/y", "pt": "dd/MM/y"}
@@ -87,6 +89,11 @@ def show_day(day: date) -> str:
     return format_date(day, "full", locale=current_language().locale)
 
 
+def show_month(day: date) -> str:
+    """Write a month with its year."""
+    return format_date(day, "LLLL yyyy", locale=current_language().locale)
+
+
 def show_time(value: str | time | None) -> str:
     """Write the hour and minute, by the 24-hour clock as hospitals do."""
     moment = dicom_time(value)
@@ -113,6 +120,13 @@ def show_duration(seconds: float) -> str:
     """Write a span of time in its two largest units, the smaller one left out from a day on."""
     span = timedelta(seconds=round(seconds))
     return format_timedelta(span, threshold=1.5, format="short", locale=current_language().locale)
+
+
+def show_span(seconds: float) -> str:
+    """Write a span of time in one unit with one decimal: for tables in which spans are compared."""
+    unit, size_seconds = next((unit, size) for unit, least, size in _SPAN_UNITS if seconds >= least)
+    number = round(seconds / size_seconds, 1)
+    return format_unit(number, f"duration-{unit}", length="short", locale=current_language().locale)
 
 
 def show_age(birth: str | date | None, at: str | date | None) -> str:
@@ -149,18 +163,26 @@ def show_percent(ratio: float) -> str:
     return format_percent(ratio, locale=current_language().locale)
 
 
+def show_exact_percent(ratio: float) -> str:
+    """Write a ratio of 0 to 1 as a percentage with two decimals."""
+    return format_percent(ratio, "#,##0.00%", locale=current_language().locale)
+
+
 def install(app: Flask) -> None:
     """Give the templates these functions as filters."""
     app.jinja_env.filters |= {
         "person_name": person_name,
         "date": show_date,
         "day": show_day,
+        "month": show_month,
         "time": show_time,
         "moment": show_moment,
         "ago": show_ago,
         "duration": show_duration,
+        "span": show_span,
         "size": show_size,
         "number": show_number,
         "percent": show_percent,
+        "exact_percent": show_exact_percent,
     }
     app.jinja_env.globals |= {"age": show_age}

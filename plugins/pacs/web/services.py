@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from pacs.hl7.rehearse.rehearsals import Rehearsals
     from pacs.mesh.jobs.service import Models
     from pacs.metrics import Metrics
+    from pacs.monitoring.service import Monitoring
     from pacs.ports import Archive
+    from pacs.routing.rules.service import Rules
+    from pacs.routing.service import Routing
     from pacs.web.settings import WebSettings
     from pacs.work import Supervisor, WorkQueue
     from pacs.worklist.worklist import Worklist
@@ -48,6 +51,9 @@ class Services:
     mapper : reads messages as processing does, for the page that tries a mapping.
     models : 3D models.
     backups : what the backups tell of themselves.
+    routing : targets and deliveries.
+    rules : what decides where studies go.
+    monitoring : figures, golden signal, reports.
     decisions : what people decide on dead letters.
     version : version of PACS Cloud.
     storage_directory : folder of Orthanc's files, to tell how full its disk is.
@@ -66,6 +72,9 @@ class Services:
     decisions: Decisions
     rehearsals: Rehearsals
     backups: Backups
+    routing: Routing
+    rules: Rules
+    monitoring: Monitoring
     queues: tuple[WorkQueue, ...] = ()
     version: str = ""
     storage_directory: Path = Path("/var/lib/pacs")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pydicom import Dataset
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, not_, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from pacs.database import Database
 from pacs.errors import InvalidInput
+from pacs.monitoring.identity import AE_TITLE, PATIENT_PREFIX
 from pacs.studies.names import contains_words, fold, typed_words
 from pacs.worklist.encoding import decoded
 from pacs.worklist.matching import bounds, matches, text_of
@@ -86,6 +87,9 @@ class Finder:
         ]
         if not _asked(step, "ScheduledProcedureStepStatus"):
             conditions.append(StepRecord.status.in_(self._settings.statuses))
+        if calling_aet != AE_TITLE:
+            # No technician should see the golden signal's entry among the patients.
+            conditions.append(not_(StepRecord.patient_id.startswith(PATIENT_PREFIX)))
         conditions += _starts(_asked(step, "ScheduledProcedureStepStartDate"))
         if stations := _asked(step, "ScheduledStationAETitle"):
             conditions.append(or_(*(_has_station(one.strip()) for one in stations.split("\\"))))

@@ -19,6 +19,7 @@ from pacs.hl7.outbound.builder import Builder
 from pacs.hl7.outbound.events import Event
 from pacs.hl7.outbound.settings import DestinationSettings, OutboundSettings
 from pacs.hl7.states import Direction, MessageState
+from pacs.monitoring.identity import PATIENT_PREFIX, PEER
 from pacs.work import Outcome, RetryPolicy, StateConflict, WorkEvent, WorkQueue
 
 _log = logging.getLogger(__name__)
@@ -42,10 +43,24 @@ class Destination:
 
 
 class Outbox:
-    """Messages on their way out. Safe to use from any thread and several processes at once."""
+    """Messages on their way out. Safe to use from any thread and several processes at once.
 
-    def __init__(self, database: Database, journal: Journal, settings: OutboundSettings) -> None:
+    Parameters
+    ----------
+    golden_signal : where the golden signal is told of its own orders; no other system is. None: nobody is.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        journal: Journal,
+        settings: OutboundSettings,
+        golden_signal: DestinationSettings | None = None,
+    ) -> None:
         self.builder = Builder(settings)
+        self.golden_signal = (
+            Destination(PEER, golden_signal, self._queue(database, PEER, golden_signal)) if golden_signal else None
+        )
         self.destinations = {
             name: Destination(name, each, self._queue(database, name, each))
             for name, each in settings.destinations.items()
@@ -56,13 +71,26 @@ class Outbox:
     @property
     def queues(self) -> Iterable[WorkQueue]:
         """The queues of all destinations."""
-        return [destination.queue for destination in self.destinations.values()]
+        return [destination.queue for destination in self.all_destinations]
+
+    @property
+    def all_destinations(self) -> list[Destination]:
+        """Those of the settings, and the golden signal's own."""
+        return [*self.destinations.values(), *([self.golden_signal] if self.golden_signal else [])]
 
     def tell(self, session: Session, event: Event) -> None:
         """Put the messages about an event into the queues of those who want it, in the caller's transaction."""
-        for destination in self.destinations.values():
-            if event.kind in destination.settings.events:
+        is_probe = event.patient_id.startswith(PATIENT_PREFIX)
+        for destination in self.all_destinations:
+            if event.kind in destination.settings.events and is_probe == (destination is self.golden_signal):
                 self._put(session, destination, event)
+
+    def tell_one(self, session: Session, event: Event, name: str) -> None:
+        """Put the message about an event into one destination's queue, wanted or not. Raises NotFound."""
+        destination = self.destinations.get(name)
+        if destination is None:
+            raise NotFound(f"No destination is called {name}.", remedy="Add it to Pacs.Outbound.Destinations.")
+        self._put(session, destination, event)
 
     def skip(self, message_id: int, *, session: Session | None = None) -> None:
         """Set a dead letter aside.
@@ -120,7 +148,7 @@ class Outbox:
                 _log.exception("the journal could not be told that item %d of %s failed", event.item_id, event.queue)
 
     def _error_of(self, event: WorkEvent) -> str:
-        queue = self.destinations[event.queue.removeprefix(QUEUE_PREFIX)].queue
+        (queue,) = (queue for queue in self.queues if queue.name == event.queue)
         return queue.get(event.item_id).last_error or ""
 
     def _mark_failed(self, item_id: int, error: str) -> None:

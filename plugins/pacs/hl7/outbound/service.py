@@ -9,7 +9,7 @@ from pacs.hl7.journal import Journal
 from pacs.hl7.outbound.outbox import Outbox
 from pacs.hl7.outbound.reporting import Reporting
 from pacs.hl7.outbound.sender import Sender
-from pacs.hl7.outbound.settings import OutboundSettings
+from pacs.hl7.outbound.settings import DestinationSettings, OutboundSettings
 from pacs.ports import Archive
 from pacs.studies import ChangeFeed
 from pacs.work import QueueWorker, Supervisor, WorkQueue
@@ -24,14 +24,25 @@ class Outbound:
     Attributes
     ----------
     outbox : the messages on their way, for the pages.
+
+    Parameters
+    ----------
+    golden_signal : see `Outbox`.
     """
 
     def __init__(
-        self, settings: OutboundSettings, database: Database, archive: Archive, worklist: Worklist, journal: Journal
+        self,
+        settings: OutboundSettings,
+        database: Database,
+        archive: Archive,
+        worklist: Worklist,
+        journal: Journal,
+        *,
+        golden_signal: DestinationSettings | None = None,
     ) -> None:
-        self.outbox = Outbox(database, journal, settings)
+        self.outbox = Outbox(database, journal, settings, golden_signal)
         self._reporting = Reporting(database, archive, worklist, self.outbox)
-        self._senders = [Sender(database, journal, destination) for destination in self.outbox.destinations.values()]
+        self._senders = [Sender(database, journal, destination) for destination in self.outbox.all_destinations]
 
     @property
     def queues(self) -> tuple[WorkQueue, ...]:

@@ -13,17 +13,49 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
 from pacs.hl7.charsets import encode
+from pacs.monitoring.identity import PATIENT_PREFIX
 
-PREFIX = "REHEARSAL-"
-PATIENT_ID = re.compile(rf"{PREFIX}[0-9A-F]{{12}}")
 AUTHORITY = "REHEARSAL"
 # Letters that go wrong when anything on the way mistakes the character set; Latin-1 has them all.
-FAMILY, GIVEN = "REHEARSAL", "ÑANDÚ ÉÇÃO"
-NAME = f"{FAMILY}^{GIVEN}"
+GIVEN = "ÑANDÚ ÉÇÃO"
 BIRTH_DATE, SEX = "19700101", "O"
-PROCEDURE = "Go-live rehearsal"
 ORDER_TYPES = ("ORM^O01", "OMI^O23")
 _SIDE_PIXELS = 64
+
+
+@dataclass(frozen=True)
+class Play:
+    """What is played, and what it is called wherever it shows.
+
+    Attributes
+    ----------
+    prefix : of the numbers of its patients, which nobody has by chance.
+    letters : of the numbers of its orders.
+    """
+
+    prefix: str
+    family: str
+    procedure: str
+    letters: str
+
+    @property
+    def name(self) -> str:
+        """The patients' name (VR PN)."""
+        return f"{self.family}^{GIVEN}"
+
+    def has(self, patient_id: str) -> bool:
+        """Tell whether a number is that of a patient of this play."""
+        return re.fullmatch(rf"{self.prefix}[0-9A-F]{{12}}", patient_id) is not None
+
+
+REHEARSAL = Play("REHEARSAL-", "REHEARSAL", "Go-live rehearsal", "RH")
+GOLDEN_SIGNAL = Play(PATIENT_PREFIX, "PROBE", "Golden signal", "PB")
+PLAYS = (REHEARSAL, GOLDEN_SIGNAL)
+
+
+def is_played(patient_id: str) -> bool:
+    """Tell whether a number is that of a patient who is nobody."""
+    return any(play.has(patient_id) for play in PLAYS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +79,7 @@ class Fiction:
     facility: str
     authority: str
     charset: str
+    play: Play = REHEARSAL
 
     @staticmethod
     def new_number() -> str:
@@ -56,22 +89,22 @@ class Fiction:
     @property
     def patient_id(self) -> str:
         """The patient's number, by which every trace is found again."""
-        return f"{PREFIX}{self.number}"
+        return f"{self.play.prefix}{self.number}"
 
     @property
     def control_id(self) -> str:
         """MSH-10 of the order."""
-        return f"RH{self.number}"
+        return f"{self.play.letters}{self.number}"
 
     @property
     def accession_number(self) -> str:
         """Accession number, 14 characters."""
-        return f"RH{self.number}"
+        return f"{self.play.letters}{self.number}"
 
     @property
     def study_instance_uid(self) -> UID:
         """UID of the study, always the same for a number."""
-        return generate_uid(prefix="2.25.", entropy_srcs=["rehearsal", self.number])
+        return generate_uid(prefix="2.25.", entropy_srcs=[self.play.family.lower(), self.number])
 
     def order(self, message_type: str) -> bytes:
         """Return the order as a hospital's system would send it, in its character set."""
@@ -79,12 +112,12 @@ class Fiction:
         when, now = f"{self.start:%Y%m%d%H%M%S}", f"{datetime.now().astimezone():%Y%m%d%H%M%S%z}"
         accession = self.accession_number
         numbers = f"P{self.number}^{self.application or 'HIS'}|F{self.number}^PACS"
-        procedure = f"REH^{PROCEDURE}^L"
+        procedure = f"{self.play.letters}^{self.play.procedure}^L"
         header = f"MSH|^~\\&|{self.application}|{self.facility}|PACS||{now}||{message_type}|{self.control_id}|T"
         request = f"OBR|1|{numbers}|{procedure}|R|{when}||||||||||||{accession}|{accession}|{accession}"
         segments = [
             f"{header}|{'2.5.1' if is_omi else '2.3.1'}|||AL|NE||{self.charset}",
-            f"PID|1||{self.patient_id}^^^{self.authority}^PI||{FAMILY}^{GIVEN}||{BIRTH_DATE}|{SEX}",
+            f"PID|1||{self.patient_id}^^^{self.authority}^PI||{self.play.name}||{BIRTH_DATE}|{SEX}",
             "PV1|1|O",
             f"ORC|NW|{numbers}||SC||1^^^{when}^^R||{now}",
             *([f"TQ1|1||||||{when}||R"] if is_omi else []),
@@ -111,7 +144,7 @@ class Fiction:
         image.AccessionNumber = entry.get("AccessionNumber", "")
         image.StudyDate, image.StudyTime = f"{self.start:%Y%m%d}", f"{self.start:%H%M%S}"
         image.StudyID, image.ReferringPhysicianName = "", ""
-        image.StudyDescription = image.SeriesDescription = PROCEDURE
+        image.StudyDescription = image.SeriesDescription = self.play.procedure
         image.SeriesInstanceUID, image.Modality = generate_uid(prefix=None), self.modality
         image.SeriesNumber = image.InstanceNumber = 1
         image.ConversionType = "SYN"

@@ -13,6 +13,8 @@ _TITLES = {
     Check.WORKLIST: "Worklist answered",
     Check.STARTED: "Started (MPPS)",
     Check.IMAGE: "Image stored",
+    Check.INDEX: "Study listed",
+    Check.WEB: "Image given to viewers",
     Check.COMPLETED: "Completed (MPPS)",
     Check.STATUS_OUT: "Status told",
     Check.REMOVED: "All removed",

@@ -1,4 +1,4 @@
-"""One modality rehearsed: seven checks, each of which uses the services as the hospital will."""
+"""One modality rehearsed: nine checks, each of which uses the services as the hospital will."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from pacs.hl7.acknowledgments import AckReceived
 from pacs.hl7.journal import Entry, Journal, Search
 from pacs.hl7.outbound.client import MllpClient, Stopped
 from pacs.hl7.peers import Peer
-from pacs.hl7.rehearse.fiction import BIRTH_DATE, NAME, SEX, Fiction
+from pacs.hl7.rehearse.fiction import BIRTH_DATE, REHEARSAL, SEX, Fiction, Play
 from pacs.hl7.rehearse.sheet import Check, Line, Outcome
 from pacs.hl7.rehearse.site import KnownStation, Site
 from pacs.hl7.rehearse.station import Station
 from pacs.hl7.rehearse.traces import Traces
 from pacs.hl7.states import Direction, MessageState
 from pacs.ports import Archive
+from pacs.studies.models import StudyRecord
 from pacs.worklist.models import StepRecord
 from pacs.worklist.statuses import StepStatus
 
@@ -32,7 +33,7 @@ _WORKED_SECONDS = 15.0
 _SENT_SECONDS = 30.0
 _LOOK_SECONDS = 0.1
 _LEAD = timedelta(minutes=1)
-_FROM_THE_ORDER = {"PatientName": NAME, "PatientBirthDate": BIRTH_DATE, "PatientSex": SEX}
+_FROM_THE_ORDER = {"PatientBirthDate": BIRTH_DATE, "PatientSex": SEX}
 
 
 class Failed(PacsError):
@@ -62,6 +63,7 @@ class Rehearsal:
     Parameters
     ----------
     message_type : of the order, one of `fiction.ORDER_TYPES`.
+    play : what it is called.
     now : the hospital's local time.
     should_stop : told while waiting; then what is left is not tested, and removed.
     """
@@ -74,6 +76,7 @@ class Rehearsal:
         message_type: str,
         *,
         now: datetime,
+        play: Play = REHEARSAL,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._tools = tools
@@ -90,6 +93,7 @@ class Rehearsal:
             facility=settings.sending_facility or "REHEARSAL",
             authority=tools.site.authority_of(peer),
             charset=settings.charset,
+            play=play,
         )
         mpps, archive = tools.site.mpps_address, tools.site.archive_address()
         self._reports = mpps is not None
@@ -106,6 +110,8 @@ class Rehearsal:
             (Check.WORKLIST, self._worklist),
             (Check.STARTED, self._begin),
             (Check.IMAGE, self._store),
+            (Check.INDEX, self._list),
+            (Check.WEB, self._give),
             (Check.COMPLETED, self._end),
             (Check.STATUS_OUT, self._status_out),
         )
@@ -143,13 +149,13 @@ class Rehearsal:
             raise Failed(
                 f"{self._fiction.ae_title} asked for {self._fiction.modality} of today and the entry was not answered."
             )
-        for keyword, wanted in _FROM_THE_ORDER.items():
+        for keyword, wanted in {"PatientName": self._fiction.play.name, **_FROM_THE_ORDER}.items():
             found = str(entry.get(keyword, ""))
             self._require(found == wanted, f"{keyword}: the order says {wanted!r}, the worklist {found!r}.")
         for keyword in ("AccessionNumber", "StudyInstanceUID"):
             self._require(bool(entry.get(keyword)), f"{keyword} is missing in the worklist.")
         self._entry = entry
-        return f"AccessionNumber {entry.AccessionNumber}, {NAME.replace('^', ', ')}"
+        return f"AccessionNumber {entry.AccessionNumber}, {self._fiction.play.name.replace('^', ', ')}"
 
     def _begin(self) -> str:
         entry = self._found_entry()
@@ -169,6 +175,26 @@ class Rehearsal:
         if not self._reports:
             self._wait_for_status(StepStatus.STARTED)
         return "C-STORE"
+
+    def _list(self) -> str:
+        image = self._stored_image()
+        statement = select(StudyRecord.id).where(StudyRecord.study_instance_uid == str(image.StudyInstanceUID))
+
+        def listed() -> int | None:
+            with self._tools.database.session() as session:
+                return session.scalars(statement).first()
+
+        self._require(self._awaited(listed, _WORKED_SECONDS), "The study does not appear in the list of studies.")
+        return str(image.StudyInstanceUID)
+
+    def _give(self) -> str:
+        image, archive = self._stored_image(), self._tools.archive
+        study = str(image.StudyInstanceUID)
+        found = archive.get_json(f"/dicom-web/studies?StudyInstanceUID={study}")
+        self._require(len(found) == 1, f"QIDO-RS found {len(found)} studies, expected 1.")
+        path = f"/dicom-web/studies/{study}/series/{image.SeriesInstanceUID}/instances/{image.SOPInstanceUID}/frames/1"
+        self._require(image.PixelData in archive.get_bytes(path), "WADO-RS gave other pixels than were stored.")
+        return "QIDO-RS, WADO-RS"
 
     def _end(self) -> str:
         if not self._performed or self._image is None:
@@ -251,7 +277,12 @@ class Rehearsal:
             raise NotTested("The worklist gave no entry to begin with.")
         return self._entry
 
-    def _require(self, condition: bool, words: str) -> None:  # noqa: FBT001 (an assertion)
+    def _stored_image(self) -> Dataset:
+        if self._image is None:
+            raise NotTested("No image was stored that could be looked for.")
+        return self._image
+
+    def _require(self, condition: object, words: str) -> None:
         if not condition:
             raise Failed(words)
 
@@ -277,7 +308,10 @@ class Rehearsal:
             yield
             return
         addresses = dict.fromkeys((self._station.archive.host, self._station.mpps.host))
-        paths = [f"/modalities/rehearsal-{self._fiction.number}-{index}" for index in range(len(addresses))]
+        paths = [
+            f"/modalities/{self._fiction.play.prefix.lower()}{self._fiction.number}-{index}"
+            for index in range(len(addresses))
+        ]
         try:
             for path, host in zip(paths, addresses, strict=True):
                 self._tools.archive.put_json(path, {**self._known.entry, "Host": host})

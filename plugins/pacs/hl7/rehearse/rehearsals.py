@@ -15,11 +15,11 @@ from sqlalchemy import select
 from pacs.database import Database
 from pacs.errors import Conflict, InvalidInput, NotFound, PacsError
 from pacs.hl7.journal import Journal
-from pacs.hl7.rehearse.fiction import ORDER_TYPES
+from pacs.hl7.rehearse.fiction import ORDER_TYPES, REHEARSAL
 from pacs.hl7.rehearse.models import RehearsalRecord
 from pacs.hl7.rehearse.rehearsal import Rehearsal, Tools
 from pacs.hl7.rehearse.sheet import Line, Record, Sheet, StationSheet
-from pacs.hl7.rehearse.site import KnownStation, Site, is_temporary
+from pacs.hl7.rehearse.site import KnownStation, Site
 from pacs.hl7.rehearse.traces import Traces
 from pacs.ports import Archive
 from pacs.work.queue import Clock, utc_now
@@ -164,7 +164,7 @@ class Rehearsals:
     def _clear(self) -> None:
         """Remove what an interrupted rehearsal left: one goes on at a time, so all there is was left."""
         for name in self._archive.get_json("/modalities"):
-            if is_temporary(name):
+            if name.startswith(REHEARSAL.prefix.lower()):
                 self._archive.delete(f"/modalities/{name}")
         if count := self._tools.traces.remove_left_behind():
             _log.warning("removed what interrupted rehearsals had left of %d patients of fiction", count)

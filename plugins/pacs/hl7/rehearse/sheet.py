@@ -16,6 +16,8 @@ class Check(StrEnum):
     WORKLIST = "worklist"
     STARTED = "started"
     IMAGE = "image"
+    INDEX = "index"
+    WEB = "web"
     COMPLETED = "completed"
     STATUS_OUT = "status out"
     REMOVED = "removed"
@@ -67,7 +69,7 @@ class StationSheet:
     @property
     def is_over(self) -> bool:
         """Whether every check is over."""
-        return len(self.lines) == len(Check)
+        return any(line.check is Check.REMOVED for line in self.lines)
 
     @property
     def outcome(self) -> Outcome | None:

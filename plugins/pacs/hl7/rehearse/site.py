@@ -11,7 +11,7 @@ from pacs.hl7.orders.library import MappingLibrary
 from pacs.hl7.outbound.kinds import EventKind
 from pacs.hl7.outbound.outbox import Outbox
 from pacs.hl7.peers import Peer, Peers
-from pacs.hl7.rehearse.fiction import AUTHORITY
+from pacs.hl7.rehearse.fiction import AUTHORITY, PLAYS
 from pacs.hl7.rehearse.station import Address
 from pacs.hl7.settings import LOOPBACK, Hl7Settings
 from pacs.mpps.settings import MppsSettings
@@ -125,8 +125,8 @@ class Site:
 
 
 def is_temporary(name: str) -> bool:
-    """Tell whether Orthanc's name of a modality is one that a rehearsal made for itself."""
-    return name.startswith("rehearsal-")
+    """Tell whether Orthanc's name of a modality is one that a rehearsal or another play made for itself."""
+    return name.startswith(tuple(play.prefix.lower() for play in PLAYS))
 
 
 def modality_of(*names: str) -> str:

@@ -19,7 +19,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from pacs.errors import PeerError
-from pacs.hl7.rehearse.fiction import PROCEDURE, Fiction
+from pacs.hl7.rehearse.fiction import Fiction
 
 _ANSWER_SECONDS = 15
 _SUCCESS = 0x0000
@@ -129,7 +129,7 @@ class Station:
         for keyword in ("AccessionNumber", "RequestedProcedureID", "RequestedProcedureDescription"):
             setattr(scheduled, keyword, entry.get(keyword, ""))
         scheduled.ScheduledProcedureStepID = entry.ScheduledProcedureStepSequence[0].get("ScheduledProcedureStepID", "")
-        scheduled.ScheduledProcedureStepDescription = PROCEDURE
+        scheduled.ScheduledProcedureStepDescription = self.fiction.play.procedure
         scheduled.ScheduledProtocolCodeSequence = []
         report.SpecificCharacterSet = entry.get("SpecificCharacterSet", "ISO_IR 100")
         report.ScheduledStepAttributesSequence = [scheduled]
@@ -139,7 +139,7 @@ class Station:
         report.PerformedProcedureStepID = self.fiction.accession_number
         report.PerformedStationAETitle, report.PerformedStationName = self.fiction.ae_title, ""
         report.PerformedLocation, report.PerformedProcedureTypeDescription = "", ""
-        report.PerformedProcedureStepDescription = PROCEDURE
+        report.PerformedProcedureStepDescription = self.fiction.play.procedure
         report.PerformedProcedureStepStartDate = f"{self.fiction.start:%Y%m%d}"
         report.PerformedProcedureStepStartTime = f"{self.fiction.start:%H%M%S}"
         report.PerformedProcedureStepEndDate, report.PerformedProcedureStepEndTime = "", ""
@@ -153,8 +153,8 @@ class Station:
         report, series, reference = Dataset(), Dataset(), Dataset()
         reference.ReferencedSOPClassUID = image.SOPClassUID
         reference.ReferencedSOPInstanceUID = image.SOPInstanceUID
-        series.SeriesInstanceUID, series.SeriesDescription = image.SeriesInstanceUID, PROCEDURE
-        series.ProtocolName, series.RetrieveAETitle = PROCEDURE, ""
+        series.SeriesInstanceUID, series.SeriesDescription = image.SeriesInstanceUID, self.fiction.play.procedure
+        series.ProtocolName, series.RetrieveAETitle = self.fiction.play.procedure, ""
         series.PerformingPhysicianName, series.OperatorsName = "", ""
         series.ReferencedImageSequence = [reference]
         series.ReferencedNonImageCompositeSOPInstanceSequence = []

@@ -1,6 +1,6 @@
 """What a rehearsal leaves behind in the archive and in our tables, and how all of it goes away again.
 
-Everything is found by the patient's number of fiction, which nobody has by chance (`fiction.PATIENT_ID`).
+Everything is found by the patient's number of fiction, which nobody has by chance (`fiction.Play.has`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pacs.errors import NotFound
 from pacs.hl7.inbox import QUEUE_NAME as INBOX
 from pacs.hl7.models import Hl7Frame, Hl7Message
 from pacs.hl7.outbound.outbox import QUEUE_PREFIX
-from pacs.hl7.rehearse.fiction import PATIENT_ID, PREFIX
+from pacs.hl7.rehearse.fiction import REHEARSAL, Play
 from pacs.mpps.models import PerformedStepRecord
 from pacs.ports import Archive, Json
 from pacs.studies.models import StudyRecord
@@ -30,9 +30,10 @@ _BATCH = 200
 
 
 class Traces:
-    """Finds and removes what rehearsals left. Called from the rehearsing thread."""
+    """Finds and removes what rehearsals left, or another play. Called from the rehearsing thread."""
 
-    def __init__(self, database: Database, archive: Archive) -> None:
+    def __init__(self, database: Database, archive: Archive, play: Play = REHEARSAL) -> None:
+        self._play = play
         self._database = database
         self._archive = archive
 
@@ -45,7 +46,7 @@ class Traces:
         ------
         ValueError : this is no patient of fiction.
         """
-        if not PATIENT_ID.fullmatch(patient_id):
+        if not self._play.has(patient_id):
             message = f"{patient_id!r} is no patient of a rehearsal"
             raise ValueError(message)
         give_up_at = time.monotonic() + _LONGEST_WAIT_SECONDS
@@ -63,7 +64,7 @@ class Traces:
     def remove_left_behind(self) -> int:
         """Remove what rehearsals left that were interrupted, and return of how many patients of fiction."""
         with self._database.session() as session:
-            found = set(_left_behind(session))
+            found = set(_left_behind(session, self._play))
         for patient_id in found:
             self.remove(patient_id)
         return len(found)
@@ -137,7 +138,7 @@ def _counts(session: Session, patient_id: str) -> Iterator[tuple[str, int]]:
         yield name, session.scalar(select(func.count()).where(column == patient_id)) or 0
 
 
-def _left_behind(session: Session) -> Iterator[str]:
+def _left_behind(session: Session, play: Play) -> Iterator[str]:
     for column in (StepRecord.patient_id, Hl7Message.patient_ids, PerformedStepRecord.patient_id):
-        statement = select(column).where(column.startswith(PREFIX)).distinct().limit(_BATCH)
-        yield from filter(PATIENT_ID.fullmatch, session.scalars(statement))
+        statement = select(column).where(column.startswith(play.prefix)).distinct().limit(_BATCH)
+        yield from filter(play.has, session.scalars(statement))

@@ -1,0 +1,1 @@
+"""What the archive tells of itself: figures, the golden signal, the monthly report."""

@@ -1,0 +1,1 @@
+"""The monthly report for those who run the hospital: counted, compared, written as HTML and PDF."""

@@ -1,0 +1,1 @@
+"""Routing: rules say where a study must go; deliveries are made, proven and shown."""

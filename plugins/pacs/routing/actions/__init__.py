@@ -1,0 +1,1 @@
+"""What rules have done beside deliveries: labels, copies with other attributes, 3D models, mail, webhooks, HL7."""

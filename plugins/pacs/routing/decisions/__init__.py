@@ -1,0 +1,1 @@
+"""What was decided for studies, and why: the first half of a study's journey."""

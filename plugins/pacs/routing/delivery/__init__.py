@@ -1,0 +1,1 @@
+"""Deliveries: the ledger, the queues, and what works them."""

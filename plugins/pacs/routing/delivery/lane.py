@@ -1,0 +1,188 @@
+"""`Lane`: all that concerns one target: its queue, its threads, its child processes, whether it is there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import timedelta, tzinfo
+from typing import Any, NoReturn
+
+from pacs.errors import NotFound, PacsError
+from pacs.ports import Json
+from pacs.routing.delivery.children import Children
+from pacs.routing.delivery.delivering import Delivering, Means
+from pacs.routing.delivery.figures import Figures
+from pacs.routing.delivery.models import DeliveryRecord
+from pacs.routing.delivery.presence import Presence
+from pacs.routing.delivery.states import ENDED, DeliveryState
+from pacs.routing.delivery.stations import Stations
+from pacs.routing.delivery.windows import seconds_until_open
+from pacs.routing.senders.faults import FaultKind, SendingFault
+from pacs.routing.targets.library import Targets
+from pacs.routing.targets.model import Target
+from pacs.work import Claim, GiveBack, QueueWorker, Reject, Retry, Supervisor, WorkQueue
+
+_log = logging.getLogger(__name__)
+_KEEP_DONE_DAYS = 7
+
+
+class Lane:
+    """Works the queue of one target. Nothing of it is shared with another target's.
+
+    Attributes
+    ----------
+    presence : whether the target is there.
+    children : the processes that send to it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        targets: Targets,
+        means: Means,
+        *,
+        stations: Stations,
+        children: Children,
+        presence: Presence,
+        figures: Figures,
+        zone: tzinfo,
+    ) -> None:
+        self.name = name
+        self.children = children
+        self.presence = presence
+        self._targets = targets
+        self._means = means
+        self._stations = stations
+        self._figures = figures
+        self._zone = zone
+        self._now = means.ledger.queues.clock
+
+    @property
+    def queue(self) -> WorkQueue:
+        """What is on its way to this target."""
+        return self._means.ledger.queues.of(self.name)
+
+    def add_to(self, supervisor: Supervisor, threads: int) -> None:
+        """Add the threads that send."""
+        QueueWorker(self.queue, self.work, threads=threads, keep_days=_KEEP_DONE_DAYS).add_to(supervisor)
+
+    def work(self, claim: Claim) -> Mapping[str, Any] | None:
+        """Work a claim of the queue and settle it. The handler.
+
+        Raises
+        ------
+        Retry, Reject, GiveBack : what becomes of it.
+        """
+        row = self._row(claim)
+        if row is None:
+            return None
+        target = self._target(row)
+        self._require_young(row, claim, target)
+        self._require_open(row, target)
+        self._wait_while_away(claim)
+        try:
+            self._deliver(claim, row, target)
+        except SendingFault as fault:
+            self._after(row, fault)
+        except PacsError as error:
+            self._note(row.id, error=error.message, remedy=error.remedy or "It is tried again.")
+            raise
+        return None
+
+    def test(self) -> None:
+        """Try whether the target is there and lets us in: C-ECHO, a search, a sign-in.
+
+        Raises
+        ------
+        NotFound, SendingFault, ProcessError : why not.
+        """
+        argument = self.argument()
+        self._stations.knock(argument)
+        self.children.test(argument)
+        self.presence.note_there()
+
+    def argument(self) -> Json:
+        """Return what a child is told of the target. Raises NotFound, SendingFault, ArchiveError."""
+        return self._stations.argument(self.name, self._targets.get(self.name))
+
+    # -- before ----------------------------------------------------------------------------------------------------
+
+    def _row(self, claim: Claim) -> DeliveryRecord | None:
+        """Return the delivery, None when there is nothing to do about it any more."""
+        with self._means.ledger.database.session() as session:
+            row = session.get(DeliveryRecord, claim.item.payload["delivery"])
+        if row is None or row.state in ENDED:
+            return None
+        if row.state == DeliveryState.FAILED:
+            # We were ended between writing it down and giving the item up.
+            raise Reject(row.error or "")
+        return row
+
+    def _target(self, row: DeliveryRecord) -> Target:
+        try:
+            return self._targets.get(self.name)
+        except NotFound as error:
+            self._fail(row.id, error.message, error.remedy)
+
+    def _require_young(self, row: DeliveryRecord, claim: Claim, target: Target) -> None:
+        age = self._now() - claim.item.queued_at
+        if age > timedelta(days=target.retry_days):
+            last = row.error or self.presence.last_error() or "it never was its turn"
+            self._fail(
+                row.id, f"Given up after {age.days} days: {last}", "See what is wrong with the target, then replay it."
+            )
+
+    def _require_open(self, row: DeliveryRecord, target: Target) -> None:
+        seconds = seconds_until_open(target, row.urgency, self._now(), self._zone)
+        if seconds > 0:
+            raise Retry(f"It waits for {target.window}.", after=seconds)
+
+    def _wait_while_away(self, claim: Claim) -> None:
+        """Wait until the target is to be looked for again; then whatever is most urgent goes first."""
+        if self.presence.seconds_to_wait <= 0:
+            return
+        while (seconds := self.presence.seconds_to_wait) > 0:
+            if claim.wait_for_stop(min(seconds, 1.0)):
+                break
+        raise GiveBack
+
+    # -- delivering ------------------------------------------------------------------------------------------------
+
+    def _deliver(self, claim: Claim, row: DeliveryRecord, target: Target) -> None:
+        argument: Json = self._stations.argument(self.name, target)
+        if not self.presence.was_there:
+            # Not each time: many archives take a mere knock for a beginning association, and wait for the rest of it.
+            self._stations.knock(argument)
+        before = row.sent_bytes
+        delivering = Delivering(self._means, self.children, claim, row=row, target=target, argument=argument)
+        try:
+            state = delivering.work()
+        except (Reject, Retry) as signal:
+            self.presence.note_there()
+            if isinstance(signal, Reject):
+                self._figures.count(self.name, row.rule, DeliveryState.FAILED.value)
+            raise
+        finally:
+            self._figures.count_bytes(self.name, row.sent_bytes - before)
+        self._figures.count(self.name, row.rule, state.value)
+        self.presence.note_there(succeeded=True)
+
+    def _after(self, row: DeliveryRecord, fault: SendingFault) -> NoReturn:
+        """Say what becomes of a delivery that met a fault."""
+        self._figures.count_fault(self.name, fault.kind.value)
+        if fault.kind is FaultKind.AWAY:
+            self.presence.note_away(fault.message, fault.remedy)
+            self._note(row.id, error=fault.message, remedy=fault.remedy)
+            raise GiveBack
+        self.presence.note_there()
+        if fault.kind is FaultKind.BUSY:
+            self._note(row.id, error=fault.message, remedy=fault.remedy)
+            raise Retry(str(fault))
+        self._fail(row.id, fault.message, fault.remedy)
+
+    def _fail(self, delivery_id: int, error: str, remedy: str) -> NoReturn:
+        self._note(delivery_id, state=DeliveryState.FAILED.value, error=error, remedy=remedy)
+        raise Reject(f"{error} {remedy}".strip())
+
+    def _note(self, delivery_id: int, **values: Any) -> None:
+        self._means.ledger.change(delivery_id, values)

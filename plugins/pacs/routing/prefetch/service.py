@@ -1,0 +1,147 @@
+"""`Prefetch`: does what a rule's `prefetch` asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from sqlalchemy import select
+
+from pacs.database import Database
+from pacs.errors import InvalidInput, NotFound
+from pacs.ports import Archive, Json
+from pacs.routing.delivery.lane import Lane
+from pacs.routing.delivery.ledger import Ledger
+from pacs.routing.orders import URGENT, DeliveryOrder
+from pacs.routing.prefetch.priors import Prior, Wish
+from pacs.studies.models import StudyRecord
+from pacs.studies.names import fold
+
+_CHILD = "pacs.routing.prefetch.child"
+
+
+class PrefetchOrder(Protocol):
+    """What the rules' tasks tell of a prefetch."""
+
+    @property
+    def rule(self) -> str:
+        """The rule that asks for it."""
+
+    @property
+    def orthanc_study_id(self) -> str:
+        """The study whose priors are wanted."""
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """As written: modalities, body_parts, last, within_days, from, to."""
+
+
+class Prefetch:
+    """Brings priors here (`from`), to a target (`to`), or both. Bears being called twice.
+
+    Parameters
+    ----------
+    lane : gives the lane of a target. Raises NotFound.
+    """
+
+    def __init__(self, database: Database, archive: Archive, ledger: Ledger, lane: Callable[[str], Lane]) -> None:
+        self._database = database
+        self._archive = archive
+        self._ledger = ledger
+        self._lane = lane
+
+    def __call__(self, order: PrefetchOrder) -> Mapping[str, Any]:
+        """Do what is ordered; return how many priors were retrieved and ordered to the target.
+
+        Raises
+        ------
+        NotFound : the study is not in the index any more.
+        InvalidInput : it has no patient ID, so nothing is known to be of the same patient.
+        SendingFault : the other archive can't be asked, or does not send.
+        """
+        own, parameters = self._own(order.orthanc_study_id), order.parameters
+        wish = Wish.of(parameters)
+        retrieved = self._retrieved(own, wish, str(parameters["from"])) if parameters.get("from") else 0
+        ordered = self._ordered(own, wish, order) if parameters.get("to") else 0
+        return {"retrieved": retrieved, "ordered": ordered}
+
+    # -- from another archive --------------------------------------------------------------------------------------
+
+    def _retrieved(self, own: Prior, wish: Wish, source: str) -> int:
+        lane = self._lane(source)
+        target = lane.argument()
+        asked = {"patient_id": own.patient_id, "with_body_parts": bool(wish.body_parts)}
+        found = lane.children.ask(f"{_CHILD}:search", target, **asked)["studies"]
+        here = self._here()
+        missing = [one.study_instance_uid for one in wish.chosen(own, map(_remote, found)) if not here(one)]
+        if missing:
+            destination = self._archive.get_json("/system")["DicomAet"]
+            lane.children.ask(f"{_CHILD}:retrieve", target, studies=missing, destination=destination)
+        return len(missing)
+
+    def _here(self) -> Callable[[Prior], bool]:
+        def is_here(prior: Prior) -> bool:
+            found = self._archive.post_bytes("/tools/lookup", prior.study_instance_uid.encode())
+            return any(one["Type"] == "Study" for one in found)
+
+        return is_here
+
+    # -- to a target -----------------------------------------------------------------------------------------------
+
+    def _ordered(self, own: Prior, wish: Wish, order: PrefetchOrder) -> int:
+        with self._database.session(write=True) as session:
+            same_id = select(StudyRecord).where(StudyRecord.patient_id_key == fold(own.patient_id))
+            records = {_local(one): one for one in session.scalars(same_id)}
+            orders = [
+                DeliveryOrder(
+                    orthanc_study_id=records[prior].orthanc_study_id,
+                    study_instance_uid=prior.study_instance_uid,
+                    target=str(order.parameters["to"]),
+                    rule=order.rule,
+                    urgency=URGENT,
+                    reason="prior of a study that was routed",
+                )
+                for prior in wish.chosen(own, records)
+            ]
+            self._ledger.order(orders, session)
+        return len(orders)
+
+    def _own(self, orthanc_study_id: str) -> Prior:
+        with self._database.session() as session:
+            record = session.scalars(
+                select(StudyRecord).where(StudyRecord.orthanc_study_id == orthanc_study_id)
+            ).one_or_none()
+        if record is None:
+            raise NotFound("The study whose priors are wanted is not in the archive any more.")
+        own = _local(record)
+        if not own.patient_id:
+            raise InvalidInput(
+                "The study has no patient ID: nothing is known to be of the same patient.",
+                remedy="Correct the study, then route it again.",
+            )
+        return own
+
+
+def _local(record: StudyRecord) -> Prior:
+    return Prior(
+        record.study_instance_uid,
+        record.patient_id,
+        record.issuer_of_patient_id,
+        "" if record.patient_birth_date is None else record.patient_birth_date.strftime("%Y%m%d"),
+        record.newest_first_key,
+        frozenset(filter(None, record.modalities_key.split("|"))),
+        frozenset(filter(None, record.body_parts_key.split("|"))),
+    )
+
+
+def _remote(found: Json) -> Prior:
+    modalities: Sequence[str] = found["ModalitiesInStudy"]
+    return Prior(
+        found["StudyInstanceUID"],
+        found["PatientID"],
+        found["IssuerOfPatientID"],
+        found["PatientBirthDate"],
+        f"{found['StudyDate']}{found['StudyTime'][:6]}" if found["StudyDate"] else "",
+        frozenset(map(str.upper, modalities)),
+        frozenset(map(str.upper, found["body_parts"])),
+    )

@@ -1,0 +1,142 @@
+"""What nobody tells: times of day that come, and labels that are set. A thread of its own looks."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta, tzinfo
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from pacs.database import Database
+from pacs.ports import Archive
+from pacs.routing.decisions.models import LabelRecord, MarkRecord
+from pacs.routing.rules.book import RuleBook
+from pacs.routing.rules.router import Note, Router
+from pacs.routing.rules.ruleset import RuleSet
+from pacs.routing.rules.triggers import Event, Schedule
+from pacs.studies.models import StudyRecord
+from pacs.studies.names import fold
+
+_log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 5.0
+_SCHEDULE, _LABEL = "schedule", "label"
+# A server that was off for longer asks about its last week alone.
+_LONGEST_BACK = timedelta(days=7)
+_FOUND_AT_ONCE = 1000
+
+type Clock = Callable[[], datetime]
+
+
+class Watch:
+    """Notes schedules and labels. Its methods are called by the one thread that runs it.
+
+    Parameters
+    ----------
+    time_zone : of the hospital, in which times of day are meant.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        archive: Archive,
+        book: RuleBook,
+        router: Router,
+        *,
+        time_zone: tzinfo,
+        clock: Clock = lambda: datetime.now(UTC),
+    ) -> None:
+        self._database = database
+        self._archive = archive
+        self._book = book
+        self._router = router
+        self._time_zone = time_zone
+        self._clock = clock
+
+    def run(self, stop: threading.Event) -> None:
+        """Look until `stop` is set. A supervised thread."""
+        while not stop.wait(_LOOK_SECONDS):
+            self.look()
+
+    def look(self) -> None:
+        """Note what came since the last look, each once, whoever died in between."""
+        rules = self._book.in_force().rules
+        for schedule in rules.schedules:
+            self._look_at_clock(schedule)
+        self._look_at_labels(rules)
+
+    # -- times of day --------------------------------------------------------------------------------------------------
+
+    def _look_at_clock(self, schedule: Schedule) -> None:
+        """Note the studies that came since a schedule's time before, when its time has come."""
+        due = schedule.last_before(self._clock().astimezone(self._time_zone)).astimezone(UTC)
+        with self._database.session(write=True) as session:
+            mark = session.get(MarkRecord, (_SCHEDULE, schedule.words))
+            if mark is None:
+                # A schedule that is new begins with its next time.
+                session.add(MarkRecord(kind=_SCHEDULE, name=schedule.words, at=due))
+                return
+            if due <= mark.at:
+                return
+            since, mark.at = max(mark.at, due - _LONGEST_BACK), due
+            ids = session.scalars(select(StudyRecord.orthanc_study_id).where(StudyRecord.last_update_at >= since)).all()
+            notes = [Note(Event.SCHEDULE, study_id, schedule.words) for study_id in ids]
+            self._router.put(session, notes, dedupe=f"{schedule.words} {due.isoformat()}")
+        _log.info("routing: %s, %d studies", schedule.words, len(ids))
+
+    # -- labels --------------------------------------------------------------------------------------------------------
+
+    def _look_at_labels(self, rules: RuleSet) -> None:
+        wanted = rules.watched_labels
+        self._stop_watching(wanted)
+        if not wanted:
+            return
+        labels = [label for label in self._archive.get_json("/tools/labels") if fold(label) in wanted]
+        for label in labels:
+            self._look_at_label(label, set(self._labelled(label)))
+        self._begin_watching(wanted)
+
+    def _look_at_label(self, label: str, found: set[str]) -> None:
+        with self._database.session(write=True) as session:
+            seen = set(session.scalars(select(LabelRecord.orthanc_study_id).where(LabelRecord.label == label)))
+            _forget(session, label, seen - found)
+            new = sorted(found - seen)
+            session.add_all(LabelRecord(label=label, orthanc_study_id=study_id) for study_id in new)
+            # What had the label before anybody waited for it is no news.
+            if session.get(MarkRecord, (_LABEL, fold(label))) is not None:
+                self._router.put(session, [Note(Event.LABEL_SET, study_id, label) for study_id in new])
+
+    def _begin_watching(self, wanted: Iterable[str]) -> None:
+        with self._database.session() as session:
+            watched = set(session.scalars(select(MarkRecord.name).where(MarkRecord.kind == _LABEL)))
+        if missing := set(wanted) - watched:
+            with self._database.session(write=True) as session:
+                session.add_all(MarkRecord(kind=_LABEL, name=name, at=self._clock()) for name in sorted(missing))
+
+    def _stop_watching(self, wanted: frozenset[str]) -> None:
+        with self._database.session() as session:
+            watched = set(session.scalars(select(MarkRecord.name).where(MarkRecord.kind == _LABEL)))
+        if left := watched - wanted:
+            with self._database.session(write=True) as session:
+                session.execute(delete(MarkRecord).where(MarkRecord.kind == _LABEL, MarkRecord.name.in_(left)))
+                seen = session.scalars(select(LabelRecord.label).distinct()).all()
+                gone = [label for label in seen if fold(label) in left]
+                session.execute(delete(LabelRecord).where(LabelRecord.label.in_(gone)))
+
+    def _labelled(self, label: str) -> Iterator[str]:
+        """Yield the studies that have a label."""
+        since = 0
+        question = {"Level": "Study", "Query": {}, "Labels": [label], "LabelsConstraint": "All", "Expand": False}
+        while page := self._archive.post_json("/tools/find", question | {"Since": since, "Limit": _FOUND_AT_ONCE}):
+            yield from page
+            since += len(page)
+
+
+def _forget(session: Session, label: str, gone: set[str]) -> None:
+    if gone:
+        session.execute(
+            delete(LabelRecord).where(LabelRecord.label == label, LabelRecord.orthanc_study_id.in_(sorted(gone)))
+        )

@@ -1,0 +1,1 @@
+"""Where studies are sent: targets.yaml, read whole or not at all."""

@@ -1,0 +1,158 @@
+"""What the server's collector makes of what it hears: figures that Prometheus reads, whatever fails meanwhile."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from fixtures.monitoring_content import ROLE
+
+FACTS: dict[str, Any] = {
+    "stations": {"CT1": 'CT "new" of the\nward', "US1": ""},
+    "night": ["23:00", "05:00"],
+    "networks": ["10.20.0.0/24", "fd00:10:20::/64"],
+    "certificates": {},
+    "encrypted": True,
+    "data_directory": "/srv/pacs",
+}
+
+
+@pytest.fixture
+def collector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return the collector of a site, as a module."""
+    facts = tmp_path / "facts.json"
+    facts.write_text(json.dumps(FACTS))
+    monkeypatch.setenv("PACS_MONITORING_FACTS", str(facts))
+    spec = spec_from_loader("pacs_monitor", SourceFileLoader("pacs_monitor", str(ROLE / "files/pacs-monitor")))
+    assert spec
+    assert spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def read(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """Return samples as Prometheus's own parser for Python reads them."""
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_names_in_words_reach_prometheus_as_they_are(collector: Any) -> None:
+    """Quotes and line ends in a device's name end no label."""
+    samples = read(collector.written(list(collector.stations({}))))
+
+    assert samples["pacs_station_info", (("name", 'CT "new" of the\nward'), ("station", "CT1"))] == 1
+
+
+def test_part_that_fails_hides_no_other(collector: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can't be asked is left out and named; the others are told."""
+
+    def broken(_state: object) -> list[Any]:
+        raise RuntimeError("gone")
+
+    monkeypatch.setattr(collector, "PARTS", {broken: 0, collector.stations: 0})
+    samples = read(collector.written(collector.gather({})))
+
+    assert samples["pacs_monitor_failed", (("part", "broken"),)] == 1
+    assert samples["pacs_monitor_failed", (("part", "stations"),)] == 0
+    assert ("pacs_station_info", (("name", ""), ("station", "US1"))) in samples
+
+
+def test_slow_part_is_asked_at_its_own_pace_and_told_each_time(collector: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk is not asked each minute; what it said last stands until it is asked again."""
+    asked = []
+
+    def smart(_state: object) -> list[Any]:
+        asked.append(1)
+        return [("pacs_smart_healthy", {"device": "sda", "model": "X"}, 1)]
+
+    monkeypatch.setattr(collector, "PARTS", {smart: 3600})
+    state: dict[str, Any] = {}
+    texts = [collector.written(collector.gather(state)) for _ in range(2)]
+
+    assert len(asked) == 1
+    assert "pacs_smart_healthy" in texts[0]
+    assert "pacs_smart_healthy" in texts[1]
+
+
+@pytest.mark.parametrize(
+    ("address", "hour", "key"),
+    [
+        ("10.20.0.7", "12:00", "hospital day"),
+        ("10.20.0.7", "23:30", "hospital night"),
+        ("fd00:10:20::7", "12:00", "hospital day"),
+        ("127.0.0.1", "12:00", "hospital day"),
+        ("8.8.8.8", "12:00", "outside day"),
+        ("8.8.8.8", "04:59", "outside night"),
+        ("8.8.8.8", "05:00", "outside day"),
+        ("2001:db8::1", "23:00", "outside night"),
+    ],
+)
+def test_sign_in_is_counted_by_network_and_hour(collector: Any, address: str, hour: str, key: str) -> None:
+    """The hospital's networks, IPv6 too, are no news; the night may reach past midnight."""
+    own: dict[str, Any] = {"counts": {}, "countries": {}}
+    networks = [ip_network(each) for each in FACTS["networks"]]
+    collector.note_sign_in(own, ip_address(address), datetime.fromisoformat(f"2026-11-22T{hour}:00"), networks)
+
+    assert own["counts"] == {key: 1}
+
+
+def test_new_country_is_told_only_after_a_week_of_learning(collector: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Countries of the first week are usual; a later one is told with its name, for two days."""
+    now = 1_800_000_000.0
+    monkeypatch.setattr(collector.time, "time", lambda: now)
+    monkeypatch.setattr(collector, "output", lambda *_command, **_options: "")
+    countries = {"Argentina": now - 30 * 86400, "Romania": now - 3600, "Chile": now - 10 * 86400}
+    state = {"sign_ins": {"since": now - 31 * 86400, "counts": {}, "countries": countries, "cursor": "x"}}
+    told = [labels for name, labels, _ in collector.sign_ins(state) if name.endswith("country_timestamp_seconds")]
+
+    assert told == [{"country": "Romania"}]
+
+
+@pytest.mark.parametrize(
+    ("answer", "good"),
+    [
+        (b"\x0bMSH|^~\\&|PACS\rMSA|AR|PACS-MONITORING-PROBE\r\x1c\r", 1),
+        (b"\x0bMSH|^~\\&|PACS\r\x1c\r", 0),
+        (b"", 0),
+    ],
+    ids=["acknowledged", "something else", "closed"],
+)
+def test_hl7_is_good_when_any_acknowledgment_comes(
+    collector: Any, monkeypatch: pytest.MonkeyPatch, answer: bytes, good: int
+) -> None:
+    """A refusal is an answer; silence and other words are none."""
+
+    class Peer:
+        def __init__(self) -> None:
+            self.parts = [answer, b""]
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def sendall(self, data: bytes) -> None:
+            assert data.startswith(b"\x0bMSH|")
+            assert data.endswith(b"\r\x1c\r")
+
+        def recv(self, _size: int) -> bytes:
+            return self.parts.pop(0)
+
+    collector.FACTS["hl7_port"] = 2575
+    monkeypatch.setattr(collector.socket, "create_connection", lambda *_: Peer())
+    samples = {name: value for name, _, value in collector.hl7_acknowledgment({})}
+
+    assert samples["pacs_probe_up"] == good

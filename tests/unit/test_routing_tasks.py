@@ -1,0 +1,191 @@
+"""What rules have done beside deliveries: once, signed, and with nothing of the patient unless it is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+from typing import Any
+
+import pytest
+
+from fakes.archive import MemoryArchive
+from pacs.database import Database
+from pacs.routing.actions.archive import ArchiveTasks
+from pacs.routing.actions.notices import SIGNATURE_HEADER, NoticeTasks
+from pacs.routing.actions.orders import TaskOrder, Tasks
+from pacs.routing.actions.settings import NotifySettings
+from pacs.routing.rules.ruleset import Subject
+from pacs.routing.rules.tasks import Task
+from pacs.work import Reject, Retry, WorkState
+
+SUBJECT = Subject("study-1", "1.2.3")
+ANSWERS = {
+    "/studies/study-1": {
+        "PatientMainDicomTags": {"PatientName": "Secreta^Ana", "PatientID": "77"},
+        "MainDicomTags": {"AccessionNumber": "A-1", "StudyInstanceUID": "1.2.3", "StudyDate": "20261122"},
+    },
+    "/studies/study-1/series": [{"MainDicomTags": {"Modality": "CT"}}],
+}
+
+
+def order(kind: str, **parameters: Any) -> TaskOrder:
+    """Return something to do with the study."""
+    return TaskOrder(kind, "A rule", "study-1", "1.2.3", None, parameters)
+
+
+class Hook(BaseHTTPRequestHandler):
+    """Keeps what is posted, answers what the path says."""
+
+    def do_POST(self) -> None:
+        """Take what is posted."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.taken.append((self.headers.get(SIGNATURE_HEADER), body))  # type: ignore[attr-defined]
+        self.send_response(int(self.path.strip("/")))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the standard library's name)
+        """Stay silent."""
+
+
+class Smtp(StreamRequestHandler):
+    """A server of mails as small as can be (RFC 5321); refuses whoever has "nobody" in the name."""
+
+    def handle(self) -> None:
+        """Talk with one client."""
+        self._say("220 test")
+        while line := self.rfile.readline().decode().strip():
+            verb = line[:4].upper()
+            if verb == "DATA":
+                self._say("354 go on")
+                self.server.taken.append(self._mail())  # type: ignore[attr-defined]
+            self._say("550 nobody here" if "nobody" in line else "221 bye" if verb == "QUIT" else "250 fine")
+            if verb == "QUIT":
+                return
+
+    def _mail(self) -> str:
+        lines = []
+        while (line := self.rfile.readline().decode()) != ".\r\n":
+            lines.append(line)
+        return "".join(lines)
+
+    def _say(self, words: str) -> None:
+        self.wfile.write(f"{words}\r\n".encode())
+
+
+@pytest.fixture
+def hook() -> Iterator[Any]:
+    """Run a server that takes webhooks."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hook) as server:
+        server.taken = []  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def smtp() -> Iterator[Any]:
+    """Run a server that takes mails."""
+    with ThreadingTCPServer(("127.0.0.1", 0), Smtp) as server:
+        server.taken = []  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def notices(port: int = 0, host: str = "127.0.0.1") -> NoticeTasks:
+    """Return what tells people."""
+    settings = NotifySettings.model_validate(
+        {"MailHost": host, "MailPort": port or 1, "MailEncryption": "none", "PublicUrl": "https://pacs.example/"}
+    )
+    return NoticeTasks(MemoryArchive(answers=dict(ANSWERS)), settings, {"hook": "geheim"}.get)
+
+
+def test_webhook_is_signed_and_names_no_patient(hook: Any) -> None:
+    """Whoever has the secret can tell that it is ours and when it was sent; the patient is not in it."""
+    url = f"http://127.0.0.1:{hook.server_port}/204"
+    assert notices().webhook(order("webhook", url=url, secret="hook")) == {"status": 204}  # noqa: S106 (its name)
+    ((signature, body),) = hook.taken
+    at, digest = (part.partition("=")[2] for part in signature.split(","))
+    assert digest == hmac.new(b"geheim", at.encode() + b"." + body, hashlib.sha256).hexdigest()
+    told = json.loads(body)
+    assert (told["rule"], told["AccessionNumber"], told["modalities"]) == ("A rule", "A-1", "CT")
+    assert told["link"] == "https://pacs.example/pacs/studies/1.2.3"
+    assert b"Secreta" not in body
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"), [(500, Retry), (503, Retry), (429, Retry), (404, Reject), (301, Reject)]
+)
+def test_webhook_that_is_not_taken_waits_or_is_given_up(hook: Any, status: int, outcome: type[Exception]) -> None:
+    """What may pass is tried again; what will not is a dead letter with the answer; nobody is led elsewhere."""
+    with pytest.raises(outcome, match=str(status)):
+        notices().webhook(order("webhook", url=f"http://127.0.0.1:{hook.server_port}/{status}"))
+
+
+def test_webhook_without_its_secret_is_not_sent(hook: Any) -> None:
+    """A missing credential is told; nothing leaves unsigned."""
+    with pytest.raises(Reject, match="credential"):
+        notices().webhook(order("webhook", url=f"http://127.0.0.1:{hook.server_port}/200", secret="gone"))  # noqa: S106
+    assert hook.taken == []
+
+
+def test_mail_is_sent_with_its_template(smtp: Any) -> None:
+    """The text is filled in; a patient's name is in it only because the template asks for it."""
+    text = "{{ PatientName }} {{ modalities }} {{ NothingLikeIt }}"
+    notices(smtp.server_address[1]).mail(
+        order("mail", to=["a@b.example", "c@d.example"], subject="{{ rule }}\n!", text=text)
+    )
+    notices(smtp.server_address[1]).mail(order("mail", to=["a@b.example"]))
+    asked, plain = smtp.taken
+    assert "Subject: A rule !" in asked
+    assert "Secreta^Ana CT" in asked
+    assert "Secreta" not in plain
+    assert "https://pacs.example/pacs/studies/1.2.3" in plain
+
+
+def test_mail_that_is_refused_or_has_no_server_is_told(smtp: Any) -> None:
+    """A refusal for good is a dead letter, a server that is away waits, none at all says which setting."""
+    with pytest.raises(Reject, match="nobody here"):
+        notices(smtp.server_address[1]).mail(order("mail", to=["nobody@b.example"]))
+    with pytest.raises(Retry):
+        notices().mail(order("mail", to=["a@b.example"]))
+    with pytest.raises(Reject, match="MailHost"):
+        notices(host="").mail(order("mail", to=["a@b.example"]))
+
+
+def test_template_reaches_nothing_of_the_program(smtp: Any) -> None:
+    """A template that digs for objects finds nothing, and one that calls what it must not is refused."""
+    notices(smtp.server_address[1]).mail(order("mail", to=["a@b.example"], text="<{{ rule.__class__.__mro__ }}>"))
+    assert "<>" in smtp.taken[0]
+    with pytest.raises(Reject, match="template"):
+        notices(smtp.server_address[1]).mail(order("mail", to=["a@b.example"], text="{{ rule.format.__call__('') }}"))
+
+
+def test_copy_of_a_copy_is_never_made() -> None:
+    """A study that a rule made gets no copy in its turn: rules can't go round in circles."""
+    archive = MemoryArchive(answers={"/studies/study-1/metadata": ["LastUpdate", "ModifiedFrom"]})
+    assert ArchiveTasks(archive).set(order("set", changes={"InstitutionName": "X"}))["copied"] is False
+    assert archive.written == []
+
+
+def test_study_that_is_gone_is_left_alone() -> None:
+    """Labels of a study that was deleted meanwhile are no fault."""
+    assert ArchiveTasks(MemoryArchive()).set(order("set", changes={}))["copied"] is False
+
+
+def test_task_is_done_once_an_occasion(tmp_path: Path) -> None:
+    """A late image makes the study stable again: what was done is not done twice; by hand it is."""
+    with Database(f"sqlite:///{tmp_path}/pacs.db") as database:
+        database.migrate()
+        tasks, task = Tasks(database), Task("mail", {"to": ["a@b.example"]})
+        for occasion in ("study stable once", "study stable once", "", ""):
+            with database.session(write=True) as session:
+                tasks.put(session, SUBJECT, "A rule", task, occasion=occasion)
+        assert tasks.queue.counts()[WorkState.RECEIVED] + tasks.queue.counts()[WorkState.BLOCKED] == 3

@@ -1,0 +1,167 @@
+"""Times of day and labels: each asks the rules once, whatever was missed, and nothing of the past is news."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from fakes.archive import MemoryArchive
+from fixtures.broken_rules import KNOWN
+from fixtures.study_rows import store_rows, study_row
+from pacs.database import Database
+from pacs.ports import Json
+from pacs.routing.actions.orders import Tasks
+from pacs.routing.decisions.journal import DecisionJournal, Occasion
+from pacs.routing.rules.book import RuleBook
+from pacs.routing.rules.gathering import Gatherer
+from pacs.routing.rules.router import Router
+from pacs.routing.rules.ruleset import Subject, Verdict
+from pacs.routing.rules.triggers import Event, Schedule, parse_trigger
+from pacs.routing.rules.watch import Watch
+from pacs.work import WorkState
+
+ASUNCION = ZoneInfo("America/Asuncion")
+RULES = """
+rules:
+  - name: Nightly
+    on: at 22:00 Mon-Fri
+    do: [{send: university}]
+  - name: Labelled
+    on: label set
+    if: {labels: Urgent}
+    do: [{send: university}]
+"""
+
+
+class Labels(MemoryArchive):
+    """An archive that knows nothing but labels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.labelled: dict[str, set[str]] = {}
+
+    def get_json(self, path: str) -> Json:
+        """Return the labels that there are."""
+        assert path == "/tools/labels"
+        return sorted(self.labelled)
+
+    def post_json(self, path: str, body: Json) -> Json:
+        """Return the studies that have a label."""
+        assert path == "/tools/find"
+        found = sorted(self.labelled[body["Labels"][0]])
+        return found[body["Since"] : body["Since"] + body["Limit"]]
+
+
+class Hospital:
+    """A watch with its clock, archive and notes."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self.now = datetime(2026, 11, 20, 20, 0, tzinfo=ASUNCION)
+        self.archive, self.database = Labels(), database
+        book = RuleBook(folder, KNOWN)
+        book.activate(RULES, actor="person:test")
+        self.router = Router(
+            database,
+            book,
+            Gatherer(database, self.archive),
+            journal=DecisionJournal(database),
+            tasks=Tasks(database),
+            order=lambda *_: None,
+            time_zone=ASUNCION,
+        )
+        self.watch = Watch(database, self.archive, book, self.router, time_zone=ASUNCION, clock=lambda: self.now)
+
+    def notes(self) -> list[tuple[str, str, str]]:
+        """Return event, study and detail of what was noted so far, oldest first."""
+        items = self.router.queue.list_items(*WorkState)[::-1]
+        return [(item.payload["event"], item.payload["orthanc_id"], item.payload["detail"]) for item in items]
+
+    def look_at(self, hour: int, *, days: int = 0) -> None:
+        """Look at another time."""
+        self.now = datetime(2026, 11, 20, hour, 5, tzinfo=ASUNCION) + timedelta(days=days)
+        self.watch.look()
+
+
+@pytest.fixture
+def hospital(tmp_path: Path) -> Iterator[Hospital]:
+    """Give a watch on Friday evening, before the schedule's time."""
+    with Database(f"sqlite:///{tmp_path}/pacs.db") as database:
+        database.migrate()
+        yield Hospital(database, tmp_path / "routing")
+
+
+def _stored(hospital: Hospital, at: datetime) -> str:
+    row = study_row() | {"last_update_at": at, "received_at": at}
+    store_rows(hospital.database, row)
+    return str(row["orthanc_study_id"])
+
+
+def _local(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=ASUNCION)
+
+
+@pytest.mark.parametrize(
+    ("words", "now", "expected"),
+    [
+        ("at 22:00", "2026-11-20T22:00", "2026-11-20T22:00"),
+        ("at 22:00", "2026-11-20T21:59", "2026-11-19T22:00"),
+        ("at 06:30 Mon-Fri", "2026-11-22T12:00", "2026-11-20T06:30"),
+        ("at 06:30 Sun", "2026-11-21T12:00", "2026-11-15T06:30"),
+    ],
+)
+def test_schedule_knows_its_last_time(words: str, now: str, expected: str) -> None:
+    """The latest moment of a schedule that is not in the future, on its days alone."""
+    schedule = parse_trigger(words)
+    assert isinstance(schedule, Schedule)
+    assert schedule.last_before(_local(now)) == _local(expected)
+
+
+def test_schedule_notes_what_came_since_the_time_before_once(hospital: Hospital) -> None:
+    """Nothing at first; at its time the studies since; not again at the next look, nor on another day."""
+    hospital.watch.look()
+    study = _stored(hospital, datetime(2026, 11, 20, 18, 0, tzinfo=ASUNCION))
+    _stored(hospital, datetime(2026, 11, 10, 18, 0, tzinfo=ASUNCION))
+    hospital.look_at(21)
+    assert hospital.notes() == []
+    for hour, days in ((22, 0), (23, 0), (22, 1)):
+        hospital.look_at(hour, days=days)
+        assert hospital.notes() == [("schedule", study, "at 22:00 Mon-Fri")]
+
+
+def test_schedule_is_kept_up_after_a_standstill(hospital: Hospital) -> None:
+    """A server that was off at the time asks when it is on again."""
+    hospital.watch.look()
+    study = _stored(hospital, datetime(2026, 11, 20, 21, 0, tzinfo=ASUNCION))
+    hospital.look_at(9, days=2)
+    assert [note[1] for note in hospital.notes()] == [study]
+
+
+def test_label_is_noted_once_each_time_it_is_set(hospital: Hospital) -> None:
+    """Labels of before are no news; a new one is, once; taken off and set again it is news again."""
+    hospital.archive.labelled = {"urgent": {"old"}, "other": {"a"}}
+    hospital.watch.look()
+    assert hospital.notes() == []
+    hospital.archive.labelled["urgent"].add("new")
+    hospital.watch.look()
+    hospital.watch.look()
+    assert hospital.notes() == [("label set", "new", "urgent")]
+    hospital.archive.labelled["urgent"].discard("new")
+    hospital.watch.look()
+    hospital.archive.labelled["urgent"].add("new")
+    hospital.watch.look()
+    assert hospital.notes() == [("label set", "new", "urgent")] * 2
+
+
+def test_decisions_are_forgotten_by_their_age(hospital: Hospital) -> None:
+    """What was decided is kept as long as the settings say, and no longer."""
+    days = iter((400, 0, 0))
+    journal = DecisionJournal(hospital.database, clock=lambda: hospital.now - timedelta(days=next(days)))
+    for study in ("old", "new"):
+        with hospital.database.session(write=True) as session:
+            journal.note(session, Subject(study, "1.2.3"), Occasion(Event.BY_HAND), 1, Verdict(()))
+    assert journal.forget(365) == 1
+    assert [one.orthanc_study_id for one in journal.latest()] == ["new"]
