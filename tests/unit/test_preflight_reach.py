@@ -17,6 +17,7 @@ from pacs_checks.reach import check_reach
 from pacs_checks.variables import Variables
 
 LIS = {"Host": "10.20.0.40", "Port": 6661}
+READER = {"reader": {"kind": "dicom", "aet": "READER", "host": "10.20.0.41", "port": 104}}
 
 
 def found(**written: Any) -> list[tuple[tuple[str | int, ...], str]]:
@@ -53,6 +54,21 @@ def destinations(**named: Any) -> dict[str, Any]:
             {"pacs_hl7_destinations": [{"name": "A", "address": "10.20.0.40", "port": 70000}]},
             ("pacs_hl7_destinations", 0, "port"),
             "no port",
+        ),
+        (
+            {"pacs_routing_destinations": [{"address": "reader.hospital", "port": 104}]},
+            ("pacs_routing_destinations", 0, "address"),
+            "no address",
+        ),
+        (
+            {"pacs_routing_destinations": [{"address": "10.20.0.41", "port": "104"}]},
+            ("pacs_routing_destinations", 0, "port"),
+            "no port",
+        ),
+        (
+            {"orthanc_routing_targets": READER, "pacs_routing_destinations": [{"address": "10.20.0.41", "port": 105}]},
+            ("orthanc_routing_targets", "reader"),
+            "10.20.0.41, port 104, where the firewall lets none",
         ),
         ({"sign_in_accounts": "ldap"}, ("sign_in_accounts",), "pacs_ldap_servers"),
         (

@@ -49,6 +49,18 @@ def _check_routing_destinations(variables: Variables) -> Iterator[Fault]:
         port = each.get("port")
         if not isinstance(port, int) or not 1 <= port <= LAST_PORT:
             yield Fault((*path, "port"), f"{port!r} is no port", "Give a number from 1 to 65535.")
+    let_through = variables.get("nftables_routing_destinations", variables.get("pacs_routing_destinations"))
+    opened = {(str(each.get("address")), each.get("port")) for each in dictionaries(let_through)}
+    peers = {(str(each.get("address")), each.get("port")) for each in dictionaries(variables.get("pacs_dicom_peers"))}
+    targets = variables.get("orthanc_routing_targets")
+    for name, each in targets.items() if isinstance(targets, dict) else ():
+        end = (str(each.get("host")), each.get("port")) if isinstance(each, dict) else ("", None)
+        if _is_address(end[0]) and end not in opened | peers:
+            yield Fault(
+                ("orthanc_routing_targets", name),
+                f"studies are to go to {end[0]}, port {end[1]}, where the firewall lets none",
+                "Write it into pacs_routing_destinations: firewall and sandbox take it from there.",
+            )
 
 
 def _destinations_of_settings(settings: Any) -> Iterator[tuple[Path_, str, Any]]:
