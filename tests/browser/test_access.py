@@ -19,6 +19,10 @@ from pacs.archive_http import HttpArchive
 
 SECONDS = 60
 BRIGHT = 190
+EVERYTHING = [
+    *("Estudios", "Lista de trabajo", "Subir", "3D", "Estado", "HL7", "Envíos", "AE"),
+    *("Copias de seguridad", "Sistema"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +83,7 @@ def test_referring_doctor_finds_and_opens_a_study_and_is_offered_no_more(
 ) -> None:
     """Neither sending nor downloading, no AE, no upload, no way to delete; and nothing on these pages is refused."""
     with opened(browser, signed, "referring", "/pacs/studies?id=ROLES-1") as (page, refused):
-        expect(page.locator("nav.nav a")).to_have_text(["Estudios"])
+        expect(page.locator("nav.nav a")).to_have_text(["Estudios", "Estado"])
         expect(page.get_by_text("Subir")).to_have_count(0)
         page.locator("#results .row-link").click()
         expect(page.get_by_role("heading", name="REFERIDA, Ana")).to_be_visible()
@@ -126,9 +130,9 @@ def test_typed_address_is_answered_with_who_may(browser: Browser, signed: Signed
 def test_each_role_is_offered_its_own(browser: Browser, signed: SignedInPacs, study: str) -> None:
     """The radiologist sends and downloads; the technician uploads and sees the stations; changing them is admin's."""
     for session, pages, actions in (
-        ("radiologist", ["Estudios", "Lista de trabajo", "3D"], 4),
-        ("technician", ["Estudios", "Lista de trabajo", "Subir", "3D", "AE"], 4),
-        ("admin", ["Estudios", "Lista de trabajo", "Subir", "3D", "HL7", "AE", "Copias de seguridad", "Sistema"], 4),
+        ("radiologist", ["Estudios", "Lista de trabajo", "3D", "Estado", "Envíos"], 4),
+        ("technician", ["Estudios", "Lista de trabajo", "Subir", "3D", "Estado", "Envíos", "AE"], 4),
+        ("admin", EVERYTHING, 4),
     ):
         with opened(browser, signed, session, f"/pacs/studies/{study}") as (page, refused):
             expect(page.locator("nav.nav a")).to_have_text(pages)
