@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydicom import config
 
 from fixtures.running_pacs import RunningPacs, running
 
@@ -32,3 +35,14 @@ def real_dicom() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real studies at {folder}")
     return folder
+
+
+@pytest.fixture
+def pydicom_as_before() -> Iterator[None]:
+    """Give pydicom its voice back after a test of what silences it for a whole process."""
+    logger, modes = logging.getLogger("pydicom"), config.settings
+    before = logger.propagate, list(logger.handlers), modes.reading_validation_mode, modes.writing_validation_mode
+    with warnings.catch_warnings():
+        yield
+    logger.propagate, logger.handlers[:] = before[0], before[1]
+    modes.reading_validation_mode, modes.writing_validation_mode = before[2], before[3]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +18,7 @@ import pytest
 from fixtures.backup_sites import SERVER_LOGIN, BackupSite, backup_site, images
 from fixtures.ports import free_port
 from fixtures.stations import wait_for_port
-from pacs.backup import packs, signing
+from pacs.backup import packs, programs, signing
 from pacs.backup.catalog import Broken
 from pacs.backup.errors import BackupError, PlaceError
 from pacs.errors import NotFound
@@ -121,6 +123,41 @@ def test_deleted_study_comes_back_from_the_append_only_place(site: BackupSite, t
         assert site.command("restore", "study", uid, act, "--place", "clinic") == 0
     found = {site.orthanc.archive.get_bytes(f"/instances/{one}/file") for one in instances}
     assert found == {path.read_bytes() for path in paths}
+
+
+def test_log_goes_on_while_a_base_backup_is_sent(site: BackupSite) -> None:
+    """The log waits for no base backup, and of what came while one was sent nothing is left out."""
+    assert site.command("database", "full") == 0
+    told = site.site().runs.folder / "status" / "database.disk.json"
+    whole = json.loads(told.read_text())
+    with site.site().runs.lock("database"):
+        assert site.command("ship") == 0
+    assert whole["whole_as_of"] == whole["began"]
+    site.stop_rest_server()
+    try:
+        assert site.command("database", "incr") == 4
+    finally:
+        site.start_rest_server()
+    failed = json.loads(told.with_name("database.clinic.json").read_text())
+    assert (failed["outcome"], failed["whole_as_of"] < failed["began"]) == ("failed", True)
+
+
+def test_lock_of_a_run_that_was_killed_stops_nobody(site: BackupSite) -> None:
+    """A check that was cut off leaves a lock at the place; the next run goes on."""
+    with site.site().place("disk") as place:
+        repository = place.repository("locked")
+        repository.save(site.folder / "plugins", {"folder": "plugins"}, compressed=False)
+        command = [*repository._command(["check", "--read-data", "--limit-download", "1"])]
+        (site.folder / "plugins" / "noise").write_bytes(os.urandom(200_000))
+        repository.save(site.folder / "plugins", {"folder": "plugins"}, compressed=False)
+        locks = site.disk_folder / "locked" / "locks"
+        with programs.start(command, environment=repository._environment):
+            give_up_at = time.monotonic() + 30
+            while not any(locks.iterdir()):
+                assert time.monotonic() < give_up_at
+                time.sleep(0.01)
+        assert any(locks.iterdir())
+        repository.save(site.folder / "plugins", {"folder": "plugins"}, compressed=False)
 
 
 def test_intruder_with_the_credentials_erases_nothing_from_the_append_only_place(site: BackupSite) -> None:

@@ -32,6 +32,8 @@ from pacs.deidentify.options import Clean, Retain
 from pacs.deidentify.subject import subject_of
 from pacs.demo.syntaxes import transcoded
 
+pytestmark = pytest.mark.usefixtures("pydicom_as_before")
+
 PERSON = "Zanzibarov^Ekaterína"
 NAMES = ("zanzibarov", "ekaterina", "ekaterína")
 

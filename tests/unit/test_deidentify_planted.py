@@ -20,6 +20,8 @@ from pacs.deidentify.__main__ import main
 from pacs.deidentify.options import Clean, Option, Retain
 from pacs.deidentify.table import confidentiality_profile
 
+pytestmark = pytest.mark.usefixtures("pydicom_as_before")
+
 PLANTS = 500
 _SEED = 20261122
 _TEXT_LENGTHS = {"AE": 16, "SH": 16, "LO": 64, "PN": 64, "ST": 200, "LT": 200, "UT": 200, "UC": 200, "UR": 200}

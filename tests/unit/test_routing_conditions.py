@@ -10,6 +10,7 @@ import pytest
 
 from fixtures.broken_rules import KNOWN
 from pacs.routing.orders import STAT
+from pacs.routing.rules.expressions import parse_expression
 from pacs.routing.rules.facts import Facts
 from pacs.routing.rules.reading import parse_rules
 from pacs.routing.rules.ruleset import Subject
@@ -259,3 +260,23 @@ def test_expression_that_fails_tells_why() -> None:
     (trial,) = _rules("expression: 'StudyDescription > 5'").explain(FACTS, Event.STUDY_STABLE)
     assert not trial.is_met
     assert "overload" in trial.explained.fault
+
+
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("(" * 100 + "true" + ")" * 100, "too many brackets"),
+        ("(" * 400 + "true" + ")" * 400, "too many brackets"),
+        ("Modality.all(a, Modality.all(b, Modality.all(c, true)))", "it would take too long"),
+    ],
+)
+def test_expression_that_could_not_be_evaluated_in_time_is_refused(expression: str, words: str) -> None:
+    """What nests too deep is a fault of the file, not of the studies that are asked about later."""
+    with pytest.raises(ValueError, match=words):
+        parse_expression(expression, 1)
+
+
+def test_expression_in_some_brackets_is_taken() -> None:
+    """People may write brackets, and a list in a list."""
+    text = "(" * 15 + "Modality.exists(a, Modality.exists(b, a == b))" + ")" * 15
+    assert parse_expression(text, 1).met(FACTS)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pacs.routing.prefetch.priors import Prior, Wish, is_same_patient
+from pacs.routing.prefetch.service import _remote
 
 OWN = Prior("1", "P1", "", "19700101", "20260310101500", frozenset({"CT"}), frozenset({"CHEST"}))
 
@@ -58,3 +59,13 @@ def test_wish_takes_the_newest_that_fit() -> None:
     wish = Wish.of({"modalities": ["ct"], "body_parts": ["chest"], "last": 2, "within_days": 1000})
     assert [one.study_instance_uid for one in wish.chosen(OWN, candidates)] == ["a", "b"]
     assert len(Wish(within_days=1000).chosen(OWN, candidates)) == 5
+
+
+@pytest.mark.parametrize(("told", "taken"), [("2025.03.10", "20250310"), ("20251340", ""), ("soon", ""), ("", "")])
+def test_day_that_another_archive_writes_otherwise_spoils_no_search(told: str, taken: str) -> None:
+    """Old archives write days with points, or such that there are none: those studies have no day then."""
+    answer = dict.fromkeys(("PatientBirthDate", "StudyTime", "IssuerOfPatientID"), "")
+    answer |= {"StudyInstanceUID": "2", "PatientID": "P1", "StudyDate": told, "PatientBirthDate": "1970.01.01"}
+    found = _remote({**answer, "ModalitiesInStudy": ["CT"], "body_parts": ["chest"]})
+    assert (found.newest_first_key, found.birth_date) == (taken, "19700101")
+    assert len(Wish(within_days=1000).chosen(OWN, [found])) == bool(taken)

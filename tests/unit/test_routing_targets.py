@@ -72,6 +72,7 @@ def test_targets_are_read_with_their_secrets_in_place() -> None:
         ("targets:\n  a:\n    kind: dicom\n    aet: R\n    host: [h]", 5, "remove the dash"),
         ("targets:\n  a:\n    kind: stow", 2, '"url" is missing'),
         ("targets:\n  a:\n    kind: stow\n    url: ftp://x", 4, "url"),
+        ("targets:\n  a:\n    kind: stow\n    url: https://x:port", 4, "url"),
         ("targets:\n  a:\n    kind: stow\n    url: https://x\n    proof: commitment", 5, "expected query or none"),
         (
             "targets:\n  a:\n    kind: stow\n    url: https://x\n    password: ${NOWHERE}",

@@ -36,8 +36,9 @@ def _requested(site: Site, language: str) -> tuple[str, str]:
     """Take the page's request, if there is one, and return the language and who asked."""
     path = site.settings.state / REQUEST
     try:
-        asked = json.loads(path.read_text(encoding="utf-8"))
-        path.unlink()
+        text = path.read_text(encoding="utf-8")
+        path.unlink()  # whatever stands in it: the unit is started as long as it is there
+        asked = json.loads(text)
     except (OSError, ValueError):
         return language, "timer"
     chosen = str(asked.get("language", language))

@@ -83,18 +83,22 @@ def _copies(place: Place, catalog: Catalog, uuid: str) -> Iterator[packs.Member]
 def _swap(storage: Storage, uuid: str, fresh: Path) -> Path | None:
     """Put the right file in the place of the broken one, which is kept beside; owner and rights stay."""
     path = storage.path(uuid)
-    kept: Path | None = None
-    if path.exists():
-        facts = path.stat()
-        kept = storage.put_aside(uuid, BROKEN)
-    else:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        facts = storage.folder.stat()
+    for folder in (path.parent.parent, path.parent):
+        if not folder.exists():
+            folder.mkdir()
+            _give(folder, storage.folder)
     staged = path.with_name(f"{uuid}.part")
     shutil.copyfile(fresh, staged)
-    if os.geteuid() == 0:
-        os.chown(staged, facts.st_uid, facts.st_gid)
+    _give(staged, path if path.exists() else storage.folder)
     with staged.open("rb+") as file:
         os.fsync(file.fileno())
+    kept = storage.put_aside(uuid, BROKEN) if path.exists() else None
     staged.rename(path)
     return kept
+
+
+def _give(path: Path, to_owner_of: Path) -> None:
+    """Have Orthanc go on with what root made: in a folder of root's it could store no image any more."""
+    if os.geteuid() == 0:
+        facts = to_owner_of.stat()
+        os.chown(path, facts.st_uid, facts.st_gid)

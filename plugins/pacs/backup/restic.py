@@ -19,6 +19,8 @@ _NO_REPOSITORY = 10
 _LOCKED = 11
 _WRONG_PASSWORD = 12
 _INCOMPLETE = 3
+# Another run of ours is waited for so long: what takes an exclusive lock (check, prune) goes by months.
+_PATIENCE = "10m"
 # MiB. Fewer files at a place that keeps twenty years of them.
 _PACK_MIB = "64"
 _PIECE_BYTES = 1024 * 1024
@@ -211,7 +213,14 @@ class Repository:
             raise self._fault(error) from error
 
     def _ask(self, *words: str | Path, folder: Path | None = None) -> str:
-        return programs.run(self._command(words), folder=folder, environment=self._environment)
+        command = self._command(words)
+        try:
+            return programs.run(command, folder=folder, environment=self._environment)
+        except ProgramError as error:
+            if error.ended_with != _LOCKED:
+                raise
+        self.unlock()
+        return programs.run([*command, "--retry-lock", _PATIENCE], folder=folder, environment=self._environment)
 
     def _command(self, words: Sequence[str | Path]) -> list[str | Path]:
         return ["restic", *words, *self._options]

@@ -9,13 +9,16 @@ restore server --key offline.key                 a new machine: database, then f
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pacs.backup import consistency, database, escrow, packs, points, programs
 from pacs.backup.database import recovery_options
-from pacs.backup.errors import BackupError
+from pacs.backup.errors import BackupError, ProgramError
 from pacs.backup.orthanc_index import Attachment
 from pacs.backup.places import Place
 from pacs.backup.plans import Plan
@@ -61,12 +64,15 @@ class DatabaseRestore:
     def do(self) -> str:
         """Do it, as root. Raise BackupError: PostgreSQL still runs; nothing was changed then."""
         services = self._site.settings.services
+        # Before anything stops: a place that does not answer changes nothing.
+        fetched = self._fetched_repository(self._place) if self._place else None
         for unit in filter(None, (services.orthanc, services.postgresql)):
             programs.run(["systemctl", "stop", unit])
         cluster = self._settings.cluster
         if (cluster / "postmaster.pid").exists():
             raise BackupError(f"PostgreSQL runs on {cluster}.", remedy="Stop it first.")
-        configuration = self._repository_configuration()
+        if fetched:
+            self._replace_repository(fetched)
         if cluster.exists():
             cluster.rename(cluster.with_name(f"{cluster.name}.{datetime.now(UTC).strftime(_FORMER)}"))
         cluster.mkdir(mode=0o700)
@@ -74,32 +80,56 @@ class DatabaseRestore:
             programs.run(["chown", "--reference", self._settings.repository, cluster])
         words: list[str | Path] = [
             "pgbackrest",
-            f"--config={configuration}",
+            f"--config={self._settings.configuration}",
             f"--stanza={self._settings.stanza}",
             "--log-level-file=off",
         ]
         words += ["restore", *recovery_options(self._target)]
         programs.run(programs.as_owner(cluster, words))
-        for unit in filter(None, (services.postgresql, services.orthanc)):
-            programs.run(["systemctl", "start", unit])
+        if services.postgresql:
+            programs.run(["systemctl", "start", services.postgresql])
+            self._wait_for_the_moment(services.postgresql)
+        if services.orthanc:
+            programs.run(["systemctl", "start", services.orthanc])
         self._site.runs.audit(
             "database restored", target=str(self._target), place=self._place.name if self._place else ""
         )
         return f"{cluster} is restored."
 
-    def _repository_configuration(self) -> Path:
-        """Have pgBackRest's repository here: as it is, or as the place has it, the former kept."""
-        if self._place is None:
-            return self._settings.configuration
+    def _wait_for_the_moment(self, unit: str) -> None:
+        """Wait while PostgreSQL replays its log: until then it takes no writes. Raise BackupError: it ended."""
+        query = "--command=SELECT pg_is_in_recovery()"
+        words = ["--no-psqlrc", "--tuples-only", "--no-align", "--dbname=postgres", query]
+        ask = programs.as_owner(self._settings.cluster, [self._settings.programs / "psql", *words])
+        while True:
+            with suppress(ProgramError):  # it does not answer yet
+                if programs.run(ask).strip() == "f":
+                    return
+            try:
+                programs.run(["systemctl", "is-active", unit])
+            except ProgramError as error:
+                raise BackupError(
+                    "PostgreSQL ended before the moment was reached.",
+                    remedy=f"journalctl -u {unit} says why; the former cluster stands beside {self._settings.cluster}.",
+                ) from error
+            time.sleep(1)
+
+    def _fetched_repository(self, place: Place) -> Path:
+        """Have pgBackRest's repository here as the place has it, beside the one that is in use."""
         repository = self._settings.repository
         fetched = repository.with_name(f"{repository.name}.fetched")
+        shutil.rmtree(fetched, ignore_errors=True)  # of an attempt that was cut off
         fetched.mkdir(mode=0o750)
-        database.fetch(self._place, fetched)
+        database.fetch(place, fetched)
+        return fetched
+
+    def _replace_repository(self, fetched: Path) -> None:
+        """Take what was fetched into use; the former is kept."""
+        repository = self._settings.repository
         if repository.exists():
             programs.run(["chown", "-R", "--reference", repository, fetched])
             repository.rename(repository.with_name(f"{repository.name}.{datetime.now(UTC).strftime(_FORMER)}"))
         fetched.rename(repository)
-        return self._settings.configuration
 
 
 class FilesRestore:

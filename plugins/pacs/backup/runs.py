@@ -6,13 +6,13 @@ import fcntl
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from pacs.backup.errors import BackupError, Busy
 from pacs.errors import PacsError
@@ -138,11 +138,13 @@ def read_status(path: Path) -> dict[str, Any]:
 
 def replace(path: Path, text: str) -> None:
     """Replace a file that others read at the same time, readable by all: there is nothing of a patient in it."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".")
+    fresh = path.with_name(f".{uuid4().hex}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
-    Path(name).chmod(0o644)
-    Path(name).rename(path)
+    with suppress(PermissionError):  # for an administrator's umask; units that own every file must have no chmod
+        fresh.chmod(0o644)
+    fresh.rename(path)
 
 
 def exit_status_of(error: PacsError) -> int:

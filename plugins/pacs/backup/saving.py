@@ -19,6 +19,10 @@ from pacs.backup.site import Site, each
 
 _FILES_LOCK = "files"
 _DATABASE_LOCK = "database"
+# Apart from the lock of base backups: the log goes on while one of them is sent, however long that takes.
+_LOG_LOCK = "log"
+_CHECK_LOCK = "check"
+_ALL = "100%"
 
 
 def files(site: Site) -> str:
@@ -145,12 +149,14 @@ def database(site: Site, *, full: bool, only: str | None = None) -> str:
 def _send_database(site: Site, backup: DatabaseBackup, place: Place) -> None:
     with site.runs.run("database", place.name) as run:
         run.facts["added_bytes"] = backup.send(place)
+        # It holds the log as it was when it was begun: what came while it was sent must follow.
+        run.facts["whole_as_of"] = run.began.isoformat(timespec="seconds")
         run.sentence = f"{run.facts['added_bytes']} bytes sent."
 
 
 def ship(site: Site) -> str:
     """Send PostgreSQL's log to every place."""
-    with site.runs.lock(_DATABASE_LOCK), site.runs.run("log") as run:
+    with site.runs.lock(_LOG_LOCK), site.runs.run("log") as run:
         backup = DatabaseBackup(site.settings)
 
         def send(place: Place) -> None:
@@ -165,22 +171,26 @@ def ship(site: Site) -> str:
 
 
 def _whole_sent_at(site: Site, place: Place) -> datetime:
-    """Return when a place got the whole of pgBackRest's repository last: the log since must follow."""
-    told = read_status(site.settings.state / STATUS / f"database.{place.name}.json").get("last_success")
+    """Return since when the log is not in the whole of pgBackRest's repository that a place has."""
+    told = read_status(site.settings.state / STATUS / f"database.{place.name}.json").get("whole_as_of")
     return datetime.fromisoformat(told) if isinstance(told, str) else datetime.fromtimestamp(0, UTC)
 
 
 def check(site: Site, read: str) -> str:
-    """Check every repository of every place, and read part of the data; pgBackRest's own as well."""
-    with site.runs.lock(_FILES_LOCK), site.runs.run("check") as run:
-        checked = 0
+    """Check every repository of every place, and read part of the data.
+
+    restic lets nobody write to a repository while it is checked. So of the month that is written to, the structure is
+    checked alone, which takes a moment; its data is read when it is over, and by drills. "100%" is all of it.
+    """
+    with site.runs.lock(_CHECK_LOCK), site.runs.run("check") as run:
+        checked, month = 0, f"{datetime.now(UTC):%Y-%m}"
 
         def look(place: Place) -> None:
             nonlocal checked
             with site.runs.run("check", place.name) as one:
                 place.require_reachable()
                 for name in retention.repositories_of(site, place):
-                    place.repository(name).check(read=read)
+                    place.repository(name).check(read="" if name.endswith(month) and read != _ALL else read)
                     checked += 1
                 one.facts["read"] = read
                 one.sentence = f"Nothing wrong; {read or 'none'} of the data was read."
@@ -196,6 +206,7 @@ def prune(site: Site) -> str:
     with (
         site.runs.lock(_FILES_LOCK),
         site.runs.lock(_DATABASE_LOCK),
+        site.runs.lock(_CHECK_LOCK),
         site.catalog() as catalog,
         site.runs.run("prune") as run,
     ):

@@ -3,7 +3,7 @@
 from pacs.studies.changes import FeedChange
 from pacs.studies.feed import ChangeFeed, ChangeSubscriber
 from pacs.studies.index import Reconciliation, StudyIndex
-from pacs.studies.search import MOST_COUNTED, StudyPage, StudyQuery, StudyRow, find_study, search
+from pacs.studies.search import MOST_COUNTED, StudyPage, StudyQuery, StudyRow, find_studies, find_study, search
 
 __all__ = [
     "MOST_COUNTED",
@@ -15,6 +15,7 @@ __all__ = [
     "StudyPage",
     "StudyQuery",
     "StudyRow",
+    "find_studies",
     "find_study",
     "search",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
@@ -134,9 +134,13 @@ def search(session: Session, query: StudyQuery) -> StudyPage:
 
 def find_study(session: Session, orthanc_study_id: str) -> StudyRow | None:
     """Return a study by Orthanc's identifier, None when the index does not have it."""
-    statement = select(*_COLUMNS).where(StudyRecord.orthanc_study_id == orthanc_study_id)
-    found = session.execute(statement).mappings().first()
-    return _row(found) if found else None
+    return find_studies(session, [orthanc_study_id]).get(orthanc_study_id)
+
+
+def find_studies(session: Session, orthanc_study_ids: Collection[str]) -> dict[str, StudyRow]:
+    """Return studies by Orthanc's identifier, a page of them at most, without those that the index does not have."""
+    statement = select(*_COLUMNS).where(StudyRecord.orthanc_study_id.in_(list(orthanc_study_ids)))
+    return {found["orthanc_study_id"]: _row(found) for found in session.execute(statement).mappings()}
 
 
 def _narrowed(

@@ -15,7 +15,7 @@ from pacs.hl7.models import Hl7Message
 from pacs.hl7.states import Direction
 from pacs.routing.delivery.models import DeliveryRecord
 from pacs.routing.delivery.states import DeliveryState
-from pacs.studies import StudyRow, find_study
+from pacs.studies import StudyRow, find_studies
 from pacs.web.language import N_
 
 if TYPE_CHECKING:
@@ -98,7 +98,8 @@ class Line:
 def lines(database: Database, deliveries: Sequence[DeliveryRecord], *, with_reports: bool = False) -> list[Line]:
     """Return deliveries with their studies, and with reports where these are wanted."""
     with database.session() as session:
-        studies = {row.orthanc_study_id: find_study(session, row.orthanc_study_id) for row in deliveries}
+        found = find_studies(session, {row.orthanc_study_id for row in deliveries})
+        studies = {row.orthanc_study_id: found.get(row.orthanc_study_id) for row in deliveries}
         reports = _reports(session, studies.values(), deliveries) if with_reports else {}
     return [Line(row, studies[row.orthanc_study_id], _report_of(row, studies, reports)) for row in deliveries]
 

@@ -142,9 +142,11 @@ class _Reading:
             self._again_at = time.monotonic() + _TELL_SECONDS
 
     def read(self) -> None:
-        outcomes, self._offset = outcomes_after(self._path, self._offset)
+        outcomes, offset = outcomes_after(self._path, self._offset)
         if outcomes:
             self._told(outcomes)
+        # Only now: what could not be written down is told again.
+        self._offset = offset
 
 
 def _fault(answer: Json) -> SendingFault | None:

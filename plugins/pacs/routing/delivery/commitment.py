@@ -17,7 +17,7 @@ _RIGHTS = {
     "AllowFindWorklist": False,
     "AllowGet": False,
     "AllowMove": False,
-    "AllowStore": True,
+    "AllowStore": False,
     "AllowNAction": False,
     "AllowEventReport": True,
 }

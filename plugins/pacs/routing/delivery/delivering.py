@@ -9,6 +9,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
 from pacs.errors import NotFound
 from pacs.ports import Archive, Json
 from pacs.processes import Cancellation, ProcessCancelled
@@ -97,6 +100,9 @@ class Delivering:
         lacking = [one for one in instances if not _is_there(known.get(one.sop_instance_uid))]
         if lacking:
             self._send(lacking)
+        elif self._row.sent_at is None:
+            # We were ended before it was written down: the time for the proof runs from now.
+            self._change(sent_at=self._now())
         return self._judge({one.sop_instance_uid for one in instances})
 
     # -- what there is ---------------------------------------------------------------------------------------------
@@ -150,9 +156,10 @@ class Delivering:
         sizes: list[int] = []
 
         def told(outcomes: Sequence[Outcome]) -> None:
-            sizes.extend(one.size_bytes for one in outcomes)
             with self._means.ledger.database.session(write=True) as session:
+                self._require_same_order(session)
                 results.note(session, self._row.id, outcomes, self._now())
+            sizes.extend(one.size_bytes for one in outcomes)
 
         sent = Sent()
         try:
@@ -186,6 +193,12 @@ class Delivering:
         except ProcessCancelled:
             raise GiveBack from None
 
+    def _require_same_order(self, session: Session) -> None:
+        """Raise GiveBack once another identity or form is ordered: what goes meanwhile is not what is to be there."""
+        row = session.get(DeliveryRecord, self._row.id, with_for_update=True)
+        if row is None or _form(row) != _form(self._row):
+            raise GiveBack
+
     # -- judging ---------------------------------------------------------------------------------------------------
 
     def _judge(self, here: set[str]) -> DeliveryState:
@@ -198,6 +211,8 @@ class Delivering:
         if self._target.proof is not Proof.NONE:
             self._prove(here)
         known = self._known()
+        if here - known.keys():
+            raise Retry("It was ordered anew while it was sent.", after=_FIRST_LOOK_SECONDS)
         unproven = [uid for uid in here & known.keys() if known[uid].state is InstanceState.SENT]
         if unproven and self._target.proof is not Proof.NONE:
             self._wait_for_proof(sorted(unproven), len(here))
@@ -272,13 +287,23 @@ class Delivering:
     # -- writing down ----------------------------------------------------------------------------------------------
 
     def _end(self, state: DeliveryState, error: str | None = None) -> DeliveryState:
-        values: dict[str, Any] = {"state": state.value, "error": error, "remedy": None}
-        if state is DeliveryState.PROVEN:
-            values["proven_at"] = self._now()
         with self._means.ledger.database.session(write=True) as session:
+            if self._has_successor(session):
+                state, error = DeliveryState.WAITING, None
+            values: dict[str, Any] = {"state": state.value, "error": error, "remedy": None}
+            if state is DeliveryState.PROVEN:
+                values["proven_at"] = self._now()
             self._claim.complete(session=session)
             self._means.ledger.change(self._row.id, values, session=session)
         return state
+
+    def _has_successor(self, session: Session) -> bool:
+        """Tell whether something was ordered since this work began: then the next one sees it, and ends it.
+
+        The delivery is locked before the piece of work, as `Ledger` does.
+        """
+        newest = select(DeliveryRecord.work_item_id).where(DeliveryRecord.id == self._row.id)
+        return session.scalars(newest.with_for_update()).one_or_none() != self._claim.item.id
 
     def _fail(self, error: str, remedy: str) -> NoReturn:
         self._change(state=DeliveryState.FAILED.value, error=error, remedy=remedy)
@@ -292,6 +317,11 @@ class Delivering:
     def _report(self, **progress: Json) -> None:
         self._progress |= progress
         self._claim.report_progress(self._progress)
+
+
+def _form(row: DeliveryRecord) -> tuple[object, ...]:
+    """Return what makes the copies of one order other than those of another."""
+    return row.deidentify, row.changes, row.transfer
 
 
 def _is_there(known: Known | None) -> bool:

@@ -24,6 +24,7 @@ from pacs.work import Claim, GiveBack, QueueWorker, Reject, Retry, Supervisor, W
 
 _log = logging.getLogger(__name__)
 _KEEP_DONE_DAYS = 7
+_MOST_CUTS = 3
 
 
 class Lane:
@@ -56,6 +57,8 @@ class Lane:
         self._figures = figures
         self._zone = zone
         self._now = means.ledger.queues.clock
+        # How often in a row the connection ended before anything of a delivery was accepted.
+        self._cuts: dict[int, int] = {}
 
     @property
     def queue(self) -> WorkQueue:
@@ -80,10 +83,11 @@ class Lane:
         self._require_young(row, claim, target)
         self._require_open(row, target)
         self._wait_while_away(claim)
+        before = row.sent_bytes
         try:
             self._deliver(claim, row, target)
         except SendingFault as fault:
-            self._after(row, fault)
+            self._after(row, fault, got_on=row.sent_bytes > before)
         except PacsError as error:
             self._note(row.id, error=error.message, remedy=error.remedy or "It is tried again.")
             raise
@@ -164,21 +168,30 @@ class Lane:
             raise
         finally:
             self._figures.count_bytes(self.name, row.sent_bytes - before)
-        self._figures.count(self.name, row.rule, state.value)
+        self._cuts.pop(row.id, None)
+        if state in ENDED:
+            self._figures.count(self.name, row.rule, state.value)
         self.presence.note_there(succeeded=True)
 
-    def _after(self, row: DeliveryRecord, fault: SendingFault) -> NoReturn:
-        """Say what becomes of a delivery that met a fault."""
+    def _after(self, row: DeliveryRecord, fault: SendingFault, *, got_on: bool) -> NoReturn:
+        """Say what becomes of a delivery that met a fault. `got_on`: the target accepted something of it before."""
         self._figures.count_fault(self.name, fault.kind.value)
-        if fault.kind is FaultKind.AWAY:
+        if fault.kind in {FaultKind.AWAY, FaultKind.CUT}:
             self.presence.note_away(fault.message, fault.remedy)
             self._note(row.id, error=fault.message, remedy=fault.remedy)
+            if fault.kind is FaultKind.CUT and self._is_stuck(row, got_on=got_on):
+                # It may be this study that the target can't bear: it lets the others go first.
+                raise Retry(str(fault))
             raise GiveBack
         self.presence.note_there()
         if fault.kind is FaultKind.BUSY:
             self._note(row.id, error=fault.message, remedy=fault.remedy)
             raise Retry(str(fault))
         self._fail(row.id, fault.message, fault.remedy)
+
+    def _is_stuck(self, row: DeliveryRecord, *, got_on: bool) -> bool:
+        self._cuts[row.id] = 0 if got_on else self._cuts.get(row.id, 0) + 1
+        return self._cuts[row.id] >= _MOST_CUTS
 
     def _fail(self, delivery_id: int, error: str, remedy: str) -> NoReturn:
         self._note(delivery_id, state=DeliveryState.FAILED.value, error=error, remedy=remedy)

@@ -19,8 +19,16 @@ from pacs.routing.orders import STAT, DeliveryOrder, Transfer
 from pacs.work import NewItem, StateConflict, WorkState
 from pacs.work.models import WorkItemRecord
 
-# In these a piece of work is there that will see what is ordered now.
 _AT_ONCE = 500
+# Whoever is sent a study in these gets late images. One that is in work may have looked already at what there is.
+_GROWING = (
+    DeliveryState.PROVEN,
+    DeliveryState.SENT,
+    DeliveryState.WAITING,
+    DeliveryState.SENDING,
+    DeliveryState.CHECKING,
+)
+# In these a piece of work is there that will see what is ordered now.
 _PENDING = (WorkState.RECEIVED, WorkState.WAITING, WorkState.BLOCKED)
 
 
@@ -188,10 +196,10 @@ class Ledger:
             self._resume(current, row, anew=True)
 
     def late(self, session: Session, orthanc_study_id: str) -> None:
-        """Have whoever was sent a study get what came since: it is stable once more."""
-        ended = [DeliveryState.PROVEN.value, DeliveryState.SENT.value]
+        """Have whoever was sent a study, or is being sent it, get what came since: it is stable once more."""
         found = select(DeliveryRecord).where(
-            DeliveryRecord.orthanc_study_id == orthanc_study_id, DeliveryRecord.state.in_(ended)
+            DeliveryRecord.orthanc_study_id == orthanc_study_id,
+            DeliveryRecord.state.in_([state.value for state in _GROWING]),
         )
         for row in session.scalars(found.with_for_update()):
             self._resume(session, row)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 from pacs.errors import NotFound
 from pacs.ports import Archive, Json
@@ -81,7 +82,6 @@ class Stations:
 
 def _address(argument: Json) -> tuple[str, int] | None:
     if "url" in argument:
-        scheme, _, rest = argument["url"].partition("://")
-        host, _, port = rest.partition("/")[0].rpartition("@")[2].partition(":")
-        return host, int(port) if port.isdigit() else {"https": 443}.get(scheme, 80)
+        url = urlsplit(argument["url"])
+        return url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
     return (argument["host"], argument["port"]) if argument.get("host") else None

@@ -35,7 +35,9 @@ def search(arguments: dict[str, Json], _progress: Progress) -> Json:
             keys.QueryRetrieveLevel, keys.PatientID = "STUDY", arguments["patient_id"]
             for keyword in _KEYS:
                 setattr(keys, keyword, "")
-            found = [_plain(one) for one in answers(association, keys, target["aet"])][:_MOST_STUDIES]
+            answered = (_plain(one) for one in answers(association, keys, target["aet"]))
+            # Moving a study without a UID may move all that there are.
+            found = [one for one in answered if one["StudyInstanceUID"].replace(".", "").isalnum()][:_MOST_STUDIES]
             if arguments["with_body_parts"]:
                 for study in found:
                     study["body_parts"] = _body_parts(association, target, study["StudyInstanceUID"])

@@ -6,14 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from pacs.database import Database
 from pacs.errors import InvalidInput, NotFound
 from pacs.ports import Archive, Json
 from pacs.routing.delivery.lane import Lane
 from pacs.routing.delivery.ledger import Ledger
+from pacs.routing.delivery.models import DeliveryRecord
 from pacs.routing.orders import URGENT, DeliveryOrder
 from pacs.routing.prefetch.priors import Prior, Wish
+from pacs.studies.dicom_values import day
 from pacs.studies.models import StudyRecord
 from pacs.studies.names import fold
 
@@ -92,19 +95,28 @@ class Prefetch:
         with self._database.session(write=True) as session:
             same_id = select(StudyRecord).where(StudyRecord.patient_id_key == fold(own.patient_id))
             records = {_local(one): one for one in session.scalars(same_id)}
+            target = str(order.parameters["to"])
+            project = self._project(session, order.orthanc_study_id, target)
             orders = [
                 DeliveryOrder(
                     orthanc_study_id=records[prior].orthanc_study_id,
                     study_instance_uid=prior.study_instance_uid,
-                    target=str(order.parameters["to"]),
+                    target=target,
                     rule=order.rule,
                     urgency=URGENT,
                     reason="prior of a study that was routed",
+                    deidentify=project,
                 )
                 for prior in wish.chosen(own, records)
             ]
             self._ledger.order(orders, session)
         return len(orders)
+
+    def _project(self, session: Session, orthanc_study_id: str, target: str) -> str | None:
+        """Return the project without whose pseudonyms the study itself does not go there: nor do its priors."""
+        row = DeliveryRecord
+        asked = select(row.deidentify).where(row.orthanc_study_id == orthanc_study_id, row.target == target)
+        return session.scalars(asked).one_or_none()
 
     def _own(self, orthanc_study_id: str) -> Prior:
         with self._database.session() as session:
@@ -136,12 +148,14 @@ def _local(record: StudyRecord) -> Prior:
 
 def _remote(found: Json) -> Prior:
     modalities: Sequence[str] = found["ModalitiesInStudy"]
+    # Old archives write days otherwise, or none that there are.
+    studied, born = day(found["StudyDate"]), day(found["PatientBirthDate"])
     return Prior(
         found["StudyInstanceUID"],
         found["PatientID"],
         found["IssuerOfPatientID"],
-        found["PatientBirthDate"],
-        f"{found['StudyDate']}{found['StudyTime'][:6]}" if found["StudyDate"] else "",
+        f"{born:%Y%m%d}" if born else found["PatientBirthDate"],
+        f"{studied:%Y%m%d}{found['StudyTime'][:6]}" if studied else "",
         frozenset(map(str.upper, modalities)),
         frozenset(map(str.upper, found["body_parts"])),
     )

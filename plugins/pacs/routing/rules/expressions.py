@@ -28,6 +28,9 @@ from pacs.routing.rules.patterns import Pattern, compiled
 
 _LONGEST_EXPRESSION = 1000
 _MOST_SHOWN = 20
+_MOST_NESTED = 2
+# A pair of brackets is some ten levels of the tree.
+_HIGHEST = 300
 _COST = 200
 _FUNCTIONS = frozenset(
     "bool contains double dyn endsWith has int map matches size startsWith string".split()  # noqa: SIM905 (one line)
@@ -108,6 +111,10 @@ def parse_expression(text: str, line: int) -> Expression:
         raise ValueError(
             f'no expression{where}: "{text}"; write for example `"CT" in Modality && age_years < 16.0`'
         ) from None
+    if not _is_flat(tree):
+        raise ValueError(f'too many brackets in each other: "{text[:40]}..."; write several conditions instead')
+    if _depth(tree) > _MOST_NESTED:
+        raise ValueError(f"more than {_MOST_NESTED} of all, exists, filter, map in each other; it would take too long")
     for function in sorted(set(_functions(tree)) - _FUNCTIONS - _BINDING):
         raise ValueError(f'no function "{function}"; {did_you_mean(function, _FUNCTIONS | _BINDING)}')
     names = frozenset(_names(tree, frozenset()))
@@ -145,6 +152,26 @@ def _names(tree: Tree[Token] | Token, bound: frozenset[str]) -> Iterator[str]:
         return
     for child in tree.children:
         yield from _names(child, bound)
+
+
+def _is_flat(tree: Tree[Token]) -> bool:
+    """Tell whether it can be evaluated: that goes by recursion, which has an end."""
+    try:
+        return _height(tree) <= _HIGHEST
+    except RecursionError:
+        return False
+
+
+def _height(tree: Tree[Token] | Token) -> int:
+    return 0 if isinstance(tree, Token) else 1 + max(map(_height, tree.children), default=0)
+
+
+def _depth(tree: Tree[Token] | Token) -> int:
+    """Return how many macros stand in each other: each goes through a list for every item of the one around it."""
+    if isinstance(tree, Token):
+        return 0
+    is_macro = tree.data == "member_dot_arg" and str(tree.children[1]) in _BINDING
+    return is_macro + max(map(_depth, tree.children), default=0)
 
 
 def _functions(tree: Tree[Token] | Token) -> Iterator[str]:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from itertools import batched
 from typing import Any
 
 from sqlalchemy import select
@@ -29,7 +30,7 @@ from pacs.routing.rules.ruleset import Subject, Verdict
 from pacs.routing.rules.triggers import Event
 from pacs.studies import ChangeFeed, FeedChange
 from pacs.studies.models import StudyRecord
-from pacs.work import Claim, QueueWorker, Supervisor, WorkQueue
+from pacs.work import Claim, NewItem, QueueWorker, Supervisor, WorkQueue
 from pacs.worklist.statuses import StepStatus
 from pacs.worklist.steps import StepChange
 from pacs.worklist.worklist import Worklist
@@ -39,6 +40,7 @@ _log = logging.getLogger(__name__)
 QUEUE_NAME = "routing rules"
 _KEEP_DONE_DAYS = 2
 _THREADS = 2
+_NOTES_AT_ONCE = 500
 _ENDED = frozenset({StepStatus.COMPLETED, StepStatus.DISCONTINUED, StepStatus.CANCELED})
 _PATIENT = "PatientID"
 _EVENTS = {
@@ -122,10 +124,17 @@ class Router:
         QueueWorker(self.queue, self.work, threads=_THREADS, keep_days=_KEEP_DONE_DAYS).add_to(supervisor)
 
     def put(self, session: Session, notes: Sequence[Note], *, dedupe: str = "") -> None:
-        """Note what happened, in the caller's transaction."""
-        for note in notes:
-            once = f"{note.event} {note.orthanc_id} {dedupe}"[:255] if dedupe else None
-            self.queue.put(note.payload(), key=note.orthanc_id, dedupe=once, session=session)
+        """Note what happened, in the caller's transaction; many at once, for others wait to write meanwhile."""
+        for some in batched(notes, _NOTES_AT_ONCE, strict=False):
+            items = [
+                NewItem(
+                    payload=note.payload(),
+                    key=note.orthanc_id,
+                    dedupe=f"{note.event} {note.orthanc_id} {dedupe}"[:255] if dedupe else None,
+                )
+                for note in some
+            ]
+            self.queue.put_many(items, session=session)
 
     def _on_change(self, session: Session, change: FeedChange) -> None:
         asked = self._book.in_force().rules.events

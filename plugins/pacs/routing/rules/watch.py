@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import batched
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -136,7 +137,6 @@ class Watch:
 
 
 def _forget(session: Session, label: str, gone: set[str]) -> None:
-    if gone:
-        session.execute(
-            delete(LabelRecord).where(LabelRecord.label == label, LabelRecord.orthanc_study_id.in_(sorted(gone)))
-        )
+    # Databases take only so many values at once.
+    for some in batched(sorted(gone), _FOUND_AT_ONCE, strict=False):
+        session.execute(delete(LabelRecord).where(LabelRecord.label == label, LabelRecord.orthanc_study_id.in_(some)))

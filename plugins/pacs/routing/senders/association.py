@@ -91,6 +91,7 @@ class Association:
         pace: Pace | None = None,
     ) -> None:
         self._name = f"{called} at {host}:{port}"
+        self._fault_kind = FaultKind.AWAY
         self._pace = pace or Pace(None)
         self._message_id = 0
         self.accepted: dict[tuple[str, str], int] = {}
@@ -105,6 +106,7 @@ class Association:
         except BaseException:
             self._socket.close()
             raise
+        self._fault_kind = FaultKind.CUT
 
     def __enter__(self) -> Self:
         return self
@@ -193,7 +195,7 @@ class Association:
     def _away(self, error: OSError | str) -> SendingFault:
         words = error if isinstance(error, str) else error.strerror or str(error) or type(error).__name__
         return SendingFault(
-            FaultKind.AWAY,
+            self._fault_kind,
             f"{self._name}: {words}.",
             remedy="Check that it runs, its address and port, and the firewalls between.",
         )

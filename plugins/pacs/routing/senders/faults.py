@@ -11,6 +11,7 @@ class FaultKind(StrEnum):
     """What becomes of a delivery that met the fault."""
 
     AWAY = "away"  # nobody there, or it wants nobody now: everything for this target waits
+    CUT = "cut"  # it was there, and the connection ended in the middle: the line, or something that it can't bear
     BUSY = "busy"  # there, but out of resources: tried again later
     REFUSED = "refused"  # it understood and does not want it: a person has to look
     OURS = "ours"  # something of ours: a file that can't be read, an image that can't be converted

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import errno
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -21,6 +23,8 @@ from pacs.routing.senders.transcoding import chain
 
 _PART_BYTES = 2**18
 _CONNECT_SECONDS = 10.0
+# Of a UID, and a little more: some devices write letters.
+_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 
 
 class Place(Protocol):
@@ -46,14 +50,19 @@ class FolderPlace:
     def put(self, path: PurePosixPath, content: memoryview, pace: Pace) -> None:
         """See `Place.put`: written beside, synced, then named."""
         target = self._root / path
+        if not target.parent.resolve().is_relative_to(self._root.resolve()):
+            raise OSError(errno.EXDEV, "a link leads out of the folder", str(target.parent))
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = target.with_suffix(".part")
-        with beside.open("wb") as file:
+        # A new file: what somebody else put there, a link to another one say, is not written into.
+        beside.unlink(missing_ok=True)
+        with beside.open("xb") as file:
             for start in range(0, len(content), _PART_BYTES):
                 pace.wait(file.write(content[start : start + _PART_BYTES]))
             file.flush()
             os.fsync(file.fileno())
         beside.replace(target)
+        _sync(target.parent)
 
     def sizes(self, folder: PurePosixPath) -> dict[str, int]:
         """See `Place.sizes`."""
@@ -152,13 +161,32 @@ class Placing:
                 journal.note(one if isinstance(one, Outcome) else self._put(place, one))
 
     def _put(self, place: Place, content: Content) -> Outcome:
+        uids = (content.study, content.series, content.sop_instance)
+        if not all(map(is_name, uids)):
+            return Outcome.refused(content, "ours", "one of its UIDs is none, and no file is named after it")
         try:
-            place.put(path_of(content.study, content.series, content.sop_instance), content.file, self._pace)
+            place.put(path_of(*uids), content.file, self._pace)
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise SendingFault(
                 FaultKind.BUSY, f"A file can't be written there: {error}.", remedy="Check its room and its rights."
             ) from error
         return Outcome.sent(content, "written", str(len(content.file)))
+
+
+def is_name(uid: str) -> bool:
+    """Tell whether a folder or file can be named after a UID: what senders call one may lead anywhere."""
+    return _NAME.fullmatch(uid) is not None
+
+
+def _sync(folder: Path) -> None:
+    """Have the name of a file survive a power cut, too."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        # Some mounted file systems know no such thing.
+        with suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def path_of(study: str, series: str, sop_instance: str) -> PurePosixPath:

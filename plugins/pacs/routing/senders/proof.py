@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
+from urllib.parse import quote
 
 from pydicom import Dataset
 from pydicom.uid import UID
@@ -134,12 +134,14 @@ def echo(target: Mapping[str, Any]) -> None:
 def _by_qido(target: Mapping[str, Any], series: _BySeries) -> set[str]:
     found: set[str] = set()
     with WebTarget(target) as web:
-        for study_uid, series_uid in series:
-            path = f"/studies/{study_uid}/series/{series_uid}/instances"
-            for page in count():
+        for (study_uid, series_uid), wanted in series.items():
+            path = f"/studies/{quote(study_uid, safe='')}/series/{quote(series_uid, safe='')}/instances"
+            received = 0
+            # It may give fewer at once than it is asked for (PS3.18 section 8.3.4.4).
+            while not wanted <= found:
                 response = web.ask(
                     "GET",
-                    f"{path}?limit={_PAGE}&offset={page * _PAGE}",
+                    f"{path}?limit={_PAGE}&offset={received}",
                     takes=lambda status: status == 404,  # noqa: PLR2004
                     headers={"Accept": "application/dicom+json"},
                 )
@@ -148,8 +150,7 @@ def _by_qido(target: Mapping[str, Any], series: _BySeries) -> set[str]:
                 if not uids - found:
                     break
                 found |= uids
-                if len(entries) < _PAGE:
-                    break
+                received += len(entries)
     return found
 
 
@@ -171,6 +172,8 @@ def _in_folder(target: Mapping[str, Any], series: _BySeries) -> set[str]:
     found: set[str] = set()
     with places.opened(target) as place:
         for (study_uid, series_uid), uids in series.items():
+            if not (places.is_name(study_uid) and places.is_name(series_uid)):
+                continue
             sizes = place.sizes(places.path_of(study_uid, series_uid, "").parent)
             # Named only after it was whole.
             found |= {uid for uid in uids if sizes.get(f"{uid}.dcm", 0) > 0}

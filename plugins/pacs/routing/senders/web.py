@@ -48,8 +48,9 @@ class WebTarget:
         try:
             response = self._client.request(method, f"{self.url}{path}", **body)
         except httpx.HTTPError as error:
+            was_there = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
             raise SendingFault(
-                FaultKind.AWAY,
+                FaultKind.CUT if was_there else FaultKind.AWAY,
                 f"{self.url} did not answer: {error or type(error).__name__}.",
                 remedy="Check that it runs, its address, its certificate, and the firewalls between.",
             ) from error

@@ -7,6 +7,7 @@ from datetime import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -99,6 +100,15 @@ class _Web(Target):
     password: str | None = Field(default=None, description="Write it as ${NAME}: a credential of the service.")
     tls: Tls = Field(default=Tls(), description="Certificates, for https.")
     ask_first: bool = Field(default=True, description="Ask what it has before anything is sent.")
+
+    @field_validator("url")
+    @classmethod
+    def _is_address(cls, url: str) -> str:
+        # Asking for the port raises ValueError for one that there is not.
+        if not urlsplit(url).hostname or urlsplit(url).port == 0:
+            message = "expected a name or an address after https://"
+            raise ValueError(message)
+        return url
 
     @field_validator("proof")
     @classmethod
