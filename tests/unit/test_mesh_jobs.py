@@ -23,13 +23,14 @@ from pacs.mesh.errors import MeshCancelled, MeshError, MeshTooLarge
 from pacs.mesh.jobs.memory import MemoryBudget
 from pacs.mesh.jobs.orders import JobState, ModelJob, Order, OrderKind, SeriesNote
 from pacs.mesh.jobs.packing import downloads, pack
-from pacs.mesh.jobs.series import InstanceFiles, find_series
+from pacs.mesh.jobs.series import find_series
 from pacs.mesh.jobs.shelf import Shelf, shelf_key
 from pacs.mesh.recipe import Format
 from pacs.mesh.report import ModelFile
 from pacs.mesh.settings import MeshSettings
 from pacs.processes import Cancellation
 from pacs.processes.scratch import Scratch
+from pacs.studies.instance_files import InstanceFiles
 from pacs.web.model_orders import read_formats, read_recipe, recipe_of_address
 from pacs.web.model_views import file_name
 
@@ -241,7 +242,7 @@ def test_files_are_those_of_the_storage_and_copies_where_it_has_others(archive: 
     (storage / "ab" / "cd" / "abcd2").write_bytes(b"compressed")
     archive.answers["/instances/2/file"] = b"dicm"
     scratch = Scratch(tmp_path / "scratch")
-    with InstanceFiles(archive, storage, scratch).opened(find_series(archive, SERIES)) as paths:
+    with InstanceFiles(archive, storage, scratch).opened(find_series(archive, SERIES).instances) as paths:
         assert [Path(path).read_bytes() for path in paths] == [b"DICM", b"dicm"]
         assert paths[0].startswith(str(storage))
     assert not Path(paths[1]).exists()

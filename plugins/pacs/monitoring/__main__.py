@@ -8,7 +8,6 @@ Exit status: 0 the files are there, 1 the archive did not make them, 2 it does n
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -16,13 +15,11 @@ from pathlib import Path
 
 import httpx
 
-from pacs.access.roles import ROLES_HEADER, Role
 from pacs.monitoring.report.month import Month
 from pacs.monitoring.report.reports import LANGUAGES, file_name
+from pacs.web.pages_client import add_address, pages_client
 
-SOCKET_VARIABLE, URL_VARIABLE = "PACS_PAGES_SOCKET", "PACS_URL"
 _LOOK_SECONDS = 0.5
-_TIMEOUT_SECONDS = 30
 _KINDS = ("html", "pdf")
 
 
@@ -30,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Have the report made, fetch it, and return the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        with _client(options) as client:
+        with pages_client(options) as client:
             return _fetch(client, options)
     except (httpx.HTTPError, OSError) as error:
         sys.stderr.write(f"The archive's pages do not answer: {error}\n")
@@ -64,17 +61,6 @@ def _stamp(client: httpx.Client, name: str) -> str | None:
     return answer.headers["Last-Modified"] if answer.is_success else None
 
 
-def _client(options: argparse.Namespace) -> httpx.Client:
-    """Return a client of the pages: on their socket where this machine is the server, else by their address."""
-    headers = {"Accept": "application/json"}
-    if options.url:
-        return httpx.Client(base_url=options.url, headers=headers, timeout=_TIMEOUT_SECONDS)
-    # Who may open the socket is this server's own: root, or the archive's user.
-    headers |= {ROLES_HEADER: Role.ADMIN.value, "Remote-User": os.environ.get("SUDO_USER") or "local"}
-    transport = httpx.HTTPTransport(uds=str(options.socket))
-    return httpx.Client(transport=transport, base_url="http://localhost", headers=headers, timeout=_TIMEOUT_SECONDS)
-
-
 def _parser() -> argparse.ArgumentParser:
     summary, _, rest = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser(
@@ -86,14 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--language", choices=LANGUAGES, default="es")
     report.add_argument("--into", type=Path, default=Path(), help="folder for the files; here otherwise")
     report.add_argument("--seconds", type=float, default=300, help="how long to wait")
-    where = report.add_mutually_exclusive_group()
-    where.add_argument("--url", default=os.environ.get(URL_VARIABLE, ""), help="the archive, http://127.0.0.1:8080")
-    where.add_argument(
-        "--socket",
-        type=Path,
-        default=Path(os.environ.get(SOCKET_VARIABLE) or "/run/pacs/pages.sock"),
-        help="the pages' socket (Pacs.Web.Socket), on the server itself",
-    )
+    add_address(report)
     return parser
 
 

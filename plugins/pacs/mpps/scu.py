@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from pydicom import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 
+from pacs.associations import without_delay
 from pacs.errors import PeerError
 from pacs.ports import Json
 
@@ -65,7 +64,7 @@ def _associated(station: Json, calling_ae_title: str, sop_class: UID) -> Iterato
         station["Host"],
         station["Port"],
         ae_title=station["AET"],
-        evt_handlers=[(evt.EVT_CONN_OPEN, _without_delay)],
+        evt_handlers=[(evt.EVT_CONN_OPEN, without_delay)],
     )
     if not association.is_established:
         why = "refused the association" if association.is_rejected else "did not answer"
@@ -75,9 +74,3 @@ def _associated(station: Json, calling_ae_title: str, sop_class: UID) -> Iterato
     finally:
         if association.is_established:
             association.release()
-
-
-def _without_delay(event: evt.Event) -> None:
-    """Switch Nagle's algorithm off, with which each message waits for some 40 ms."""
-    connection: Any = event.assoc.dul.socket
-    connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

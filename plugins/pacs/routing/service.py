@@ -22,7 +22,6 @@ from pacs.routing.delivery.failover import Failover
 from pacs.routing.delivery.figures import DeliveryCollector, Figures
 from pacs.routing.delivery.forgetting import Forgetting
 from pacs.routing.delivery.identities import Identities
-from pacs.routing.delivery.instances import Files
 from pacs.routing.delivery.lane import Lane
 from pacs.routing.delivery.ledger import Ledger
 from pacs.routing.delivery.overview import Overview
@@ -34,6 +33,7 @@ from pacs.routing.settings import RoutingSettings
 from pacs.routing.targets.library import Targets
 from pacs.studies import ChangeFeed
 from pacs.studies.changes import FeedChange
+from pacs.studies.instance_files import InstanceFiles
 from pacs.work import Supervisor, WorkQueue
 
 _log = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class Routing:
         self._means = Means(
             archive=archive,
             ledger=self.ledger,
-            files=Files(archive, around.storage_directory, self._scratch),
+            files=InstanceFiles(archive, around.storage_directory, self._scratch),
             commitment=Commitment(archive),
             scratch=self._scratch.folder,
             identity=Identities(settings.folder / "deidentify.yaml"),

@@ -9,28 +9,25 @@ Exit status: 0 everything passed, 1 something failed or could not be tested to i
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import httpx
 
 from pacs.hl7.rehearse.fiction import ORDER_TYPES
 from pacs.hl7.rehearse.printing import printed
+from pacs.web.pages_client import add_address, pages_client
 
-SOCKET_VARIABLE, URL_VARIABLE = "PACS_PAGES_SOCKET", "PACS_URL"
 _LOOK_SECONDS = 0.5
-_TIMEOUT_SECONDS = 30
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Rehearse, print the sheet, and return the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        with _client(options) as client:
+        with pages_client(options) as client:
             record = _rehearse(client, options)
     except (httpx.HTTPError, OSError) as error:
         sys.stderr.write(f"The archive's pages do not answer: {error}\n")
@@ -68,16 +65,6 @@ def _json(response: httpx.Response) -> Any:
     return response.json()
 
 
-def _client(options: argparse.Namespace) -> httpx.Client:
-    """Return a client of the pages: on their socket where this machine is the server, else by their address."""
-    headers = {"Accept": "application/json"}
-    if options.url:
-        return httpx.Client(base_url=options.url, headers=headers, timeout=_TIMEOUT_SECONDS)
-    transport = httpx.HTTPTransport(uds=str(options.socket))
-    headers["Remote-User"] = os.environ.get("SUDO_USER") or os.environ.get("USER") or "local"
-    return httpx.Client(transport=transport, base_url="http://localhost", headers=headers, timeout=_TIMEOUT_SECONDS)
-
-
 def _parser() -> argparse.ArgumentParser:
     summary, _, rest = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser(
@@ -89,14 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("stations", nargs="*", metavar="AE", help="name or AE title of a modality; NAME=CT, too")
     parser.add_argument("--order", choices=ORDER_TYPES, default=ORDER_TYPES[0], help="type of the orders")
     parser.add_argument("--sender", default="", help="peer (Pacs.Hl7.Peers) in whose name they are sent")
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--url", default=os.environ.get(URL_VARIABLE, ""), help="the archive, http://127.0.0.1:8080")
-    where.add_argument(
-        "--socket",
-        type=Path,
-        default=Path(os.environ.get(SOCKET_VARIABLE) or "/run/pacs/pages.sock"),
-        help="the pages' socket (Pacs.Web.Socket), on the server itself",
-    )
+    add_address(parser)
     return parser
 
 

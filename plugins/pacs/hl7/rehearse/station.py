@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     ModalityWorklistInformationFind,
 )
 
+from pacs.associations import without_delay
 from pacs.errors import PeerError
 from pacs.hl7.rehearse.fiction import Fiction
 
@@ -169,7 +169,7 @@ class Station:
         entity = AE(ae_title=self.fiction.ae_title)
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _ANSWER_SECONDS
         entity.add_requested_context(sop_class, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
-        handlers: list[Any] = [(evt.EVT_CONN_OPEN, _without_delay)]
+        handlers: list[Any] = [(evt.EVT_CONN_OPEN, without_delay)]
         association = entity.associate(to.host, to.port, ae_title=to.ae_title, evt_handlers=handlers)
         if not association.is_established:
             why = "refused the association" if association.is_rejected else "does not answer"
@@ -196,9 +196,3 @@ def _leave_answers_to_their_askers(association: Association) -> None:
     """Keep pynetdicom's thread for incoming requests from taking, now and then, the answer that a sender waits for."""
     take = association.dimse.get_msg
     association.dimse.get_msg = lambda block=False: take(block=True) if block else (None, None)  # type: ignore[method-assign]
-
-
-def _without_delay(event: evt.Event) -> None:
-    """Switch Nagle's algorithm off, with which each message waits for some 40 ms."""
-    connection: Any = event.assoc.dul.socket
-    connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

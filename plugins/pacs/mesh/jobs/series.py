@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from pacs.errors import NotFound
 from pacs.mesh.errors import NoImages
 from pacs.ports import Archive, Json
-from pacs.processes.scratch import Scratch, remove_tree
 
 _ORTHANC_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")
 _UID = re.compile(r"[0-9.]{1,64}")
@@ -109,52 +105,3 @@ def _instance(entry: Json) -> StoredInstance:
         attachment_id=entry["FileUuid"],
         size_bytes=int(entry["FileSize"]),
     )
-
-
-class InstanceFiles:
-    """Brings instances before a child: by the path in Orthanc's storage, and as a copy where there is no such file.
-
-    There is none where Orthanc compresses what it stores, or stores elsewhere than in files.
-
-    Parameters
-    ----------
-    storage_directory : Orthanc's.
-    scratch : for the copies, on the volume of the data.
-    """
-
-    def __init__(self, archive: Archive, storage_directory: Path, scratch: Scratch) -> None:
-        self._archive = archive
-        self._storage_directory = storage_directory
-        self._scratch = scratch
-
-    @contextmanager
-    def opened(self, series: SourceSeries) -> Iterator[list[str]]:
-        """Give the paths of the files of `series`, one for each instance; copies go afterwards.
-
-        Raises
-        ------
-        NotFound, ArchiveError : an instance can't be had (any more).
-        """
-        paths = [self._stored(one) for one in series.instances]
-        if None not in paths:
-            yield list(map(str, paths))
-            return
-        folder = self._scratch.new_folder()
-        try:
-            pairs = zip(series.instances, paths, strict=True)
-            yield [str(path or self._copy(one, folder)) for one, path in pairs]
-        finally:
-            remove_tree(folder)
-
-    def _stored(self, instance: StoredInstance) -> Path | None:
-        name = instance.attachment_id
-        path = self._storage_directory / name[:2] / name[2:4] / name
-        try:
-            return path if path.stat().st_size == instance.size_bytes else None
-        except OSError:
-            return None
-
-    def _copy(self, instance: StoredInstance, folder: Path) -> Path:
-        path = folder / instance.attachment_id
-        path.write_bytes(self._archive.get_bytes(f"/instances/{instance.orthanc_instance_id}/file"))
-        return path

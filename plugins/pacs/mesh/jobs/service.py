@@ -20,7 +20,6 @@ from pacs.mesh.jobs.making import PRELOADED, ModelMaker
 from pacs.mesh.jobs.memory import MemoryBudget
 from pacs.mesh.jobs.orders import ModelJob, Order, OrderKind, SeriesNote
 from pacs.mesh.jobs.saving import StudySaver
-from pacs.mesh.jobs.series import InstanceFiles
 from pacs.mesh.jobs.shelf import Shelf, ShelvedModel
 from pacs.mesh.jobs.sources import SourceFinder
 from pacs.mesh.jobs.tidying import Tidying
@@ -31,6 +30,7 @@ from pacs.metrics import Metrics
 from pacs.ports import Archive, Change
 from pacs.processes import Interpreter, Limits, PoolPolicy, ProcessPool
 from pacs.processes.scratch import Scratch
+from pacs.studies.instance_files import InstanceFiles
 from pacs.work import QueueWorker, RetryPolicy, Supervisor, WorkQueue, WorkState
 from pacs.work.states import PENDING
 

@@ -8,9 +8,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from pacs.errors import InvalidInput, NotFound
-from pacs.mesh.jobs.series import InstanceFiles, SourceSeries, find_series
+from pacs.mesh.jobs.series import SourceSeries, find_series
 from pacs.mesh.recipe import Recipe, RoiSelection, SegmentSelection
 from pacs.ports import Archive, Json
+from pacs.studies.instance_files import InstanceFiles
 
 MASK_MODALITIES = frozenset({"SEG", "RTSTRUCT"})
 
@@ -93,9 +94,9 @@ class SourceFinder:
     def opened(self, sources: Sources) -> Iterator[dict[str, Json]]:
         """Give the files of `sources` as arguments for a child: `images`, paths; `masks`, paths by SOPInstanceUID."""
         with ExitStack() as stack:
-            images = stack.enter_context(self._files.opened(sources.images)) if sources.images else []
+            images = stack.enter_context(self._files.opened(sources.images.instances)) if sources.images else []
             masks: dict[str, str] = {}
             for series in sources.masks:
-                paths = stack.enter_context(self._files.opened(series))
+                paths = stack.enter_context(self._files.opened(series.instances))
                 masks |= {one.sop_instance_uid: path for one, path in zip(series.instances, paths, strict=True)}
             yield {"images": images, "masks": masks}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,7 +18,7 @@ from pacs.processes import Cancellation, ProcessCancelled
 from pacs.routing.delivery import results
 from pacs.routing.delivery.children import Children, Sent, Shipment
 from pacs.routing.delivery.commitment import Commitment
-from pacs.routing.delivery.instances import Files, OutgoingInstance, instances_of
+from pacs.routing.delivery.instances import OutgoingInstance, instances_of
 from pacs.routing.delivery.ledger import Ledger, transfer_of
 from pacs.routing.delivery.loops import without_returns
 from pacs.routing.delivery.models import DeliveryRecord
@@ -28,6 +28,7 @@ from pacs.routing.delivery.states import DeliveryState, InstanceState
 from pacs.routing.senders.faults import FaultKind, SendingFault
 from pacs.routing.senders.outcome import Outcome
 from pacs.routing.targets.model import Proof, Target
+from pacs.studies.instance_files import InstanceFiles
 from pacs.work import Claim, GiveBack, Reject, Retry
 
 _FIRST_LOOK_SECONDS = 2.0
@@ -48,7 +49,7 @@ class Means:
 
     archive: Archive
     ledger: Ledger
-    files: Files
+    files: InstanceFiles
     commitment: Commitment
     scratch: Path
     identity: Callable[[str], Json]
@@ -163,8 +164,9 @@ class Delivering:
 
         sent = Sent()
         try:
-            with self._means.files.opened(lacking) as files:
-                sent = self._shipped(files, journal, told)
+            with self._means.files.opened(lacking) as paths:
+                found = [replace(one, path=path) for one, path in zip(lacking, paths, strict=True)]
+                sent = self._shipped(found, journal, told)
         finally:
             journal.unlink(missing_ok=True)
             # All that was answered is written down: nothing is unknown but what was on the line.

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 
 from pacs.ports import Archive, Json
-from pacs.processes.scratch import Scratch, remove_tree
 
 # Fewer than LimitFindInstances, beyond which Orthanc cuts its answer without a word.
 _AT_ONCE = 10_000
@@ -24,7 +21,7 @@ class OutgoingInstance:
     ----------
     came_from : AE title that sent it here; empty when it did not come by DICOM.
     came_by : address that sent it here.
-    path : its file; empty until `Files.opened` has found it.
+    path : its file; empty until it is found.
     """
 
     orthanc_instance_id: str
@@ -98,42 +95,3 @@ def _instance(entry: Json, series: Json) -> OutgoingInstance:
         came_from=metadata.get("RemoteAET", ""),
         came_by=metadata.get("RemoteIP", ""),
     )
-
-
-class Files:
-    """Brings files before a child: by the path in Orthanc's storage, and as a copy where there is no such file.
-
-    There is none where Orthanc compresses what it stores, or stores elsewhere than in files.
-    """
-
-    def __init__(self, archive: Archive, storage_directory: Path, scratch: Scratch) -> None:
-        self._archive = archive
-        self._storage_directory = storage_directory
-        self._scratch = scratch
-
-    @contextmanager
-    def opened(self, instances: Sequence[OutgoingInstance]) -> Iterator[list[OutgoingInstance]]:
-        """Give the instances with their paths; copies go afterwards.
-
-        Raises
-        ------
-        NotFound, ArchiveError : an instance can't be had (any more).
-        """
-        folder = self._scratch.new_folder()
-        try:
-            yield [replace(one, path=str(self._stored(one) or self._copy(one, folder))) for one in instances]
-        finally:
-            remove_tree(folder)
-
-    def _stored(self, instance: OutgoingInstance) -> Path | None:
-        name = instance.attachment_id
-        path = self._storage_directory / name[:2] / name[2:4] / name
-        try:
-            return path if path.stat().st_size == instance.size_bytes else None
-        except OSError:
-            return None
-
-    def _copy(self, instance: OutgoingInstance, folder: Path) -> Path:
-        path = folder / instance.orthanc_instance_id
-        path.write_bytes(self._archive.get_bytes(f"/instances/{instance.orthanc_instance_id}/file"))
-        return path

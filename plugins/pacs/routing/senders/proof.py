@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Verification,
 )
 
+from pacs.associations import without_delay
 from pacs.routing.senders import places
 from pacs.routing.senders.encryption import context_of
 from pacs.routing.senders.faults import FaultKind, SendingFault
@@ -104,7 +104,7 @@ def associated(target: Mapping[str, Any], *sop_classes: UID) -> Iterator[Associa
         target["host"],
         target["port"],
         ae_title=target["aet"],
-        evt_handlers=[(evt.EVT_CONN_OPEN, _without_delay)],
+        evt_handlers=[(evt.EVT_CONN_OPEN, without_delay)],
         tls_args=tls,
     )
     if not association.is_established:
@@ -116,12 +116,6 @@ def associated(target: Mapping[str, Any], *sop_classes: UID) -> Iterator[Associa
     finally:
         if association.is_established:
             association.release()
-
-
-def _without_delay(event: evt.Event) -> None:
-    """Switch Nagle's algorithm off, with which each message waits for some 40 ms."""
-    connection: Any = event.assoc.dul.socket
-    connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def echo(target: Mapping[str, Any]) -> None:
