@@ -16,6 +16,7 @@ TIMEOUT_SECONDS = 3
 # Shorter than the second until TCP knocks again: who knocks too often where only peers may is banned, we as well.
 ONE_KNOCK_SECONDS = 0.9
 HTTPS = 443
+NOTHING_ANSWERS = "\nNothing answers: the server is down, or it has banned this probe (see `sudo fail2ban-client banned` there)."
 # What must not be had without a sign-in: a page, a file, DICOMweb, Orthanc's REST API.
 CLOSED_PATHS = (
     "/pacs/",
@@ -84,7 +85,8 @@ def results(question):
         yield (
             f"From the {zone}, nothing can be had without signing in",
             all(status in {301, 302, 303, 307, 308, 401, 403} for status, _ in seen.values()),
-            "\n".join(f"{path}: {status}, {length} bytes" for path, (status, length) in seen.items()),
+            "\n".join(f"{path}: {status}, {length} bytes" for path, (status, length) in seen.items())
+            + ("" if any(isinstance(status, int) for status, _ in seen.values()) else NOTHING_ANSWERS),
         )
         agreed = old_tls(question["address"])
         yield f"From the {zone}, TLS 1.0 and 1.1 are refused", not agreed, ", ".join(agreed) or "both refused"
