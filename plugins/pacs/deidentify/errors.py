@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from http import HTTPStatus
 
 from pacs.errors import PacsError
+from pacs.settings_files.faults import FileError
 
 
 class DeidentificationError(PacsError):
@@ -29,15 +29,11 @@ def broken(fault: Exception) -> Refused:
     )
 
 
-class ProjectsError(PacsError):
-    """The file of projects can't be used. Carries every fault of it, each with its line and its cure."""
+class ProjectsError(FileError):
+    """The file of projects can't be used."""
 
     code = "deidentification-projects"
-    status = HTTPStatus.BAD_REQUEST
-
-    def __init__(self, faults: Sequence[str]) -> None:
-        super().__init__(f"{len(faults)} mistake(s) in the projects:\n" + "\n".join(f"  - {fault}" for fault in faults))
-        self.faults = list(faults)
+    subject = "projects"
 
 
 class MissingSecret(PacsError):

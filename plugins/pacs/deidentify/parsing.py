@@ -13,8 +13,8 @@ from pacs.deidentify.errors import ProjectsError
 from pacs.deidentify.masks import CONDITIONS, Mask, Rectangle
 from pacs.deidentify.options import Clean, Retain
 from pacs.deidentify.project import LEAST_SHIFT_DAYS, MOST_SHIFT_DAYS, Project
-from pacs.hl7.orders.faults import Faults, MappingError, Place, did_you_mean
-from pacs.hl7.orders.marked_yaml import Node, read_marked
+from pacs.settings_files.faults import Faults, Place, did_you_mean
+from pacs.settings_files.marked_yaml import Node, read_marked
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 _SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_.-]*)\}")
@@ -44,19 +44,17 @@ def parse_projects(path: Path) -> dict[str, Project]:
             project = _Reading(name, path.parent, faults).project(node)
             if project is not None:
                 found[name] = project
-    try:
-        faults.raise_if_any()
-    except MappingError as error:
-        raise ProjectsError(error.faults) from None
+    faults.raise_if_any(ProjectsError)
     return found
 
 
 def _read(path: Path, faults: Faults) -> Node | None:
     try:
-        return read_marked(path.read_text(encoding="utf-8"), path.name, faults)
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         faults.add(Place(path.name, 1), f"can't be read as UTF-8 text: {type(error).__name__}; put the file there.")
         return None
+    return read_marked(text, path.name, faults, when_empty="write `projects:` and the projects under it")
 
 
 def _section(root: Node, faults: Faults) -> dict[str, Node]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pacs.hl7.errors import DATA_TYPE_ERROR, Hl7Error
-from pacs.hl7.orders.faults import Place
+from pacs.settings_files.faults import Place
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ from functools import cache
 from pathlib import Path
 from threading import Lock
 
-from pacs.hl7.errors import Hl7Error
-from pacs.hl7.orders.faults import MappingError
+from pacs.hl7.orders.errors import MappingError, NoMapping
 from pacs.hl7.orders.mapping import Mapping, parse_mapping
 
 DEFAULT = "default"
@@ -21,12 +20,6 @@ _LOOK_AGAIN_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 type _Stamp = tuple[int, int, int] | None
-
-
-class NoMapping(Hl7Error):
-    """A sender's mapping is missing, or was never without a mistake: nobody knows what its messages mean."""
-
-    code = "hl7-no-mapping"
 
 
 @dataclass

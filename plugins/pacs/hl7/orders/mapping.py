@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from pacs.hl7.orders.faults import Faults, did_you_mean
-from pacs.hl7.orders.marked_yaml import Node, read_marked
+from pacs.settings_files.faults import Faults, did_you_mean
+from pacs.settings_files.marked_yaml import Node, read_marked
+from pacs.hl7.orders.errors import MappingError
 from pacs.hl7.orders.rows import Row, parse_row
 from pacs.hl7.orders.sources import Condition, parse_condition
 from pacs.hl7.orders.tables import ActionTable, Table, parse_actions, parse_table
 
 _REMOVED = "none"
+_WHEN_EMPTY = "write `extends: default` to use the default mapping as it is"
 _NONE_YET: Iterable[str] = ()
 
 # Attributes of the item in the Scheduled Procedure Step Sequence; all others belong to the order or the patient
@@ -120,12 +122,12 @@ def parse_mapping(text: str, name: str, base: Mapping | None) -> Mapping:
     MappingError : with every fault of it.
     """
     faults = Faults()
-    root = read_marked(text, f"{name}.yaml", faults)
+    root = read_marked(text, f"{name}.yaml", faults, when_empty=_WHEN_EMPTY)
     mapping = Mapping(name)
     if root is not None:
         mapping = _parse(root, mapping, base)
         _check(mapping, root, faults)
-    faults.raise_if_any()
+    faults.raise_if_any(MappingError)
     return mapping
 
 

@@ -8,8 +8,8 @@ from enum import StrEnum
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
-from pacs.hl7.orders.faults import Place, did_you_mean
-from pacs.hl7.orders.marked_yaml import Node
+from pacs.settings_files.faults import Place, did_you_mean
+from pacs.settings_files.marked_yaml import Node
 from pacs.hl7.orders.sources import Source, parse_source
 
 _SOURCE = "a source such as OBR-18, or a list of them"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pacs.hl7.orders.faults import did_you_mean
-from pacs.hl7.orders.marked_yaml import Node
+from pacs.settings_files.faults import did_you_mean
+from pacs.settings_files.marked_yaml import Node
 from pacs.studies.names import fold
 
 OTHERWISE = "otherwise"

@@ -19,7 +19,7 @@ from celpy.celparser import CELParseError
 from celpy.evaluation import CELEvalError
 from lark import Token, Tree
 
-from pacs.hl7.orders.faults import did_you_mean
+from pacs.settings_files.faults import did_you_mean
 from pacs.routing.rules import readings
 from pacs.routing.rules.conditions import Explained
 from pacs.routing.rules.facts import Facts

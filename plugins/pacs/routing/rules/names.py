@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from pydicom.datadict import dictionary_VR, keyword_dict, tag_for_keyword
 
-from pacs.hl7.orders.faults import did_you_mean
+from pacs.settings_files.faults import did_you_mean
 
 _NUMBERS = frozenset({"DS", "IS", "FL", "FD", "SL", "SS", "SV", "UL", "US", "UV"})
 # What is compared would have to be read from the whole file, and is no text.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pacs.hl7.orders.faults import Faults, MappingError, Place, did_you_mean
-from pacs.hl7.orders.marked_yaml import Node, read_marked
+from pacs.settings_files.faults import Faults, Place, did_you_mean
+from pacs.settings_files.marked_yaml import Node, read_marked
 from pacs.routing.rules.comparisons import any_of
 from pacs.routing.rules.conditions import GROUPS, OF_SERIES, Condition, Named, always, compared, group, of_series
 from pacs.routing.rules.errors import RulesError
@@ -39,13 +39,10 @@ def parse_rules(text: str, known: Known) -> RuleSet:
     faults = Faults()
     ruleset = RuleSet(text=text)
     if text.strip():
-        root = read_marked(text, FILE_NAME, faults)
+        root = read_marked(text, FILE_NAME, faults, when_empty="write `rules:` and the rules under it")
         if root is not None:
             ruleset = _Reader(known, faults).ruleset(root, text)
-    try:
-        faults.raise_if_any()
-    except MappingError as error:
-        raise RulesError(error.faults) from None
+    faults.raise_if_any(RulesError)
     return ruleset
 
 

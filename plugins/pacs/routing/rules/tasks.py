@@ -18,8 +18,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from pacs.hl7.orders.faults import did_you_mean
-from pacs.hl7.orders.marked_yaml import Node
+from pacs.settings_files.faults import did_you_mean
+from pacs.settings_files.marked_yaml import Node
 from pacs.routing.orders import ROUTINE, STAT, URGENT, Transfer
 from pacs.routing.rules.known import Known
 

@@ -1,11 +1,12 @@
-"""What can be wrong with a mapping file, told with its line and the cure, all faults together."""
+"""What can be wrong with a file, told with its line and the cure, all faults together."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import ClassVar
 
 from pacs.errors import PacsError
 
@@ -14,7 +15,7 @@ _MOST_LISTED = 30
 
 @dataclass(frozen=True)
 class Place:
-    """A line of a mapping file, counted from 1."""
+    """A line of a file, counted from 1."""
 
     file: str
     line: int
@@ -23,15 +24,17 @@ class Place:
         return f"{self.file}, line {self.line}"
 
 
-class MappingError(PacsError):
-    """A mapping file can't be used. Carries every fault of it, each with its place and its cure."""
+class FileError(PacsError):
+    """A file of settings can't be used. Carries every fault of it, each with its line and its cure."""
 
-    code = "hl7-mapping"
+    subject: ClassVar[str]
+    """What the file holds, as the message names it."""
     status = HTTPStatus.BAD_REQUEST
 
-    def __init__(self, faults: list[str]) -> None:
-        super().__init__(f"{len(faults)} mistake(s) in the mapping:\n" + "\n".join(f"  - {fault}" for fault in faults))
-        self.faults = faults
+    def __init__(self, faults: Sequence[str]) -> None:
+        listed = "\n".join(f"  - {fault}" for fault in faults)
+        super().__init__(f"{len(faults)} mistake(s) in the {self.subject}:\n{listed}")
+        self.faults = list(faults)
 
 
 class Faults:
@@ -44,11 +47,11 @@ class Faults:
         """Note a fault: what was found, what was expected, what to do."""
         self._told.append((place, message))
 
-    def raise_if_any(self) -> None:
-        """Raise MappingError with everything that was noted, in the order of the lines."""
+    def raise_if_any(self, error: type[FileError]) -> None:
+        """Raise this error with everything that was noted, in the order of the lines."""
         if self._told:
             in_order = sorted(self._told, key=lambda fault: (fault[0].file, fault[0].line))
-            raise MappingError([f"{place}: {message}" for place, message in in_order])
+            raise error([f"{place}: {message}" for place, message in in_order])
 
 
 def did_you_mean(found: str, known: Iterable[str]) -> str:

@@ -1,6 +1,6 @@
 """YAML as it was written: every value is text and knows its line.
 
-PyYAML's own loading would make `NO` a boolean, `08` a number and one of two equal keys vanish; a mapping means letters.
+PyYAML's own loading would make `NO` a boolean, `08` a number and one of two equal keys vanish; these files mean letters.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from pacs.hl7.orders.faults import Faults, Place
+from pacs.settings_files.faults import Faults, Place
 
 _LONGEST_FILE_CHARACTERS = 1_000_000
 
@@ -105,12 +105,13 @@ class Node:
         return "a list" if isinstance(self._node, yaml.SequenceNode) else "lines of `key: value`"
 
 
-def read_marked(text: str, file: str, faults: Faults) -> Node | None:
+def read_marked(text: str, file: str, faults: Faults, *, when_empty: str) -> Node | None:
     """Return the root of a YAML document; None, with a fault noted, when it is none.
 
     Parameters
     ----------
     file : name for the places of faults.
+    when_empty : what to write into a file that holds nothing.
     """
     if len(text) > _LONGEST_FILE_CHARACTERS:
         faults.add(Place(file, 1), f"longer than {_LONGEST_FILE_CHARACTERS} characters: no file of this kind is.")
@@ -127,6 +128,6 @@ def read_marked(text: str, file: str, faults: Faults) -> Node | None:
         faults.add(Place(file, 1), f"no YAML: {error}".replace("\n", " "))
         return None
     if node is None:
-        faults.add(Place(file, 1), "the file is empty; write `extends: default` to use the default mapping as it is.")
+        faults.add(Place(file, 1), f"the file is empty; {when_empty}.")
         return None
     return Node(node, file, faults)
