@@ -10,7 +10,6 @@ import argparse
 import queue
 import statistics
 import tempfile
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -48,9 +47,7 @@ def main() -> None:
             asked = pool.submit(_ask, pacs, sent)
             # Begun slowly: the first questions and messages load what they need.
             _send(pacs.hl7_port, "W", options.rate / 5, 5, sent)
-            told = threading.Thread(target=_send, args=(pacs.hl7_port, "V", options.rate, options.seconds, sent))
-            told.start()
-            told.join()
+            _send(pacs.hl7_port, "V", options.rate, options.seconds, sent)
             sent.put(END)
             seen = [seconds for name, seconds in asked.result() if name.startswith("V")]
     _print(seen, options.rate)
