@@ -20,6 +20,8 @@ from pacs.ingest.inflation import RAW_DEFLATE, InflatesTooFar, inflate
 
 _PREAMBLE_BYTES = 128
 _PREFIX = b"DICM"
+_PREAMBLE = bytes(_PREAMBLE_BYTES) + _PREFIX
+_META = b"\x02\x00"
 _UNDEFINED = 0xFFFFFFFF
 _ITEM_GROUP = 0xFFFE
 _SEQUENCE_END = 0xE0DD
@@ -101,16 +103,29 @@ class _Element(NamedTuple):
     length: int
 
 
+def with_preamble(dicom: bytes) -> bytes:
+    """Return the file with what it must begin with (PS3.10, 7.1), which some programs leave out."""
+    return _PREAMBLE + dicom if _lacks_preamble(dicom) else dicom
+
+
+def _lacks_preamble(dicom: bytes | memoryview) -> bool:
+    return dicom[: len(_META)] == _META and dicom[_PREAMBLE_BYTES : len(_PREAMBLE)] != _PREFIX
+
+
 def walk(dicom: bytes | memoryview, limits: WalkLimits) -> Walked | None:
     """Walk a DICOM file up to its pixel data; None when it is no DICOM file, which Orthanc finds out without harm.
 
     Raises
     ------
     MalformedDicom
-        When an element is longer than the file, sequences are nested too deeply, or a deflated data set is too large.
+        When an element is longer than the file, sequences are nested too deeply, a deflated data set is too large, or
+        the file begins with its meta information.
     """
-    start = _PREAMBLE_BYTES + len(_PREFIX) if dicom[_PREAMBLE_BYTES : _PREAMBLE_BYTES + 4] == _PREFIX else 0
-    if dicom[start : start + 2] != b"\x02\x00":
+    if _lacks_preamble(dicom):
+        # Orthanc stores it as it is, and can show nothing of it then.
+        raise MalformedDicom(f"the {_PREAMBLE_BYTES} bytes and {_PREFIX.decode()} that a DICOM file begins with are missing")
+    start = len(_PREAMBLE)
+    if dicom[_PREAMBLE_BYTES : start + 2] != _PREFIX + _META:
         return None
     syntax, start = _file_meta(dicom, start)
     data = dicom

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 
 from pacs.errors import InvalidInput, PacsError
+from pacs.ingest.dicom_walk import with_preamble
 from pacs.ingest.zip_guard import ZipLimits, ZipMember, gunzip, is_zip, unpack
 from pacs.ports import Json
 
@@ -45,7 +46,7 @@ class Reception:
             body = gunzip(body, self._limits.member_bytes)
         if is_zip(body):
             return json.dumps(list(self._outcomes(body))).encode()
-        return self._store(body)
+        return self._store(with_preamble(body))
 
     def _outcomes(self, body: bytes) -> Iterator[dict[str, Json]]:
         for member in unpack(body, self._limits):
@@ -56,7 +57,7 @@ class Reception:
         if member.content is None:
             return {"Status": "Refused", "Details": member.refusal}
         try:
-            outcome: dict[str, Json] = json.loads(self._store(member.content))
+            outcome: dict[str, Json] = json.loads(self._store(with_preamble(member.content)))
         except RefusedFile as refusal:
             return {"Status": "Refused", "Details": str(refusal)}
         except PacsError as failure:
