@@ -191,7 +191,7 @@ def main() -> None:
             }
             if not options.without_dicom2stl:
                 contenders["dicom2stl"] = dicom2stl
-            place = Path(name) / series.name
+            place = Path(name) / f"{series.name}-models"
             place.mkdir(exist_ok=True)
             _print_table(series, _measured(contenders, series, place, options.runs))
 
