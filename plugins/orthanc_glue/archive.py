@@ -34,6 +34,10 @@ class OrthancArchive:
         answer = self._call(path, self._orthanc.RestApiPostAfterPlugins, path, body)
         return json.loads(answer) if answer else None
 
+    def post_for_bytes(self, path: str, body: Json) -> bytes:
+        """POST `body` as JSON and return the body of the answer."""
+        return self._call(path, self._orthanc.RestApiPostAfterPlugins, path, json.dumps(body).encode())
+
     def put_json(self, path: str, body: Json) -> None:
         """PUT `body` as JSON."""
         self._call(path, self._orthanc.RestApiPutAfterPlugins, path, json.dumps(body).encode())

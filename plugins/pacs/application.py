@@ -85,41 +85,129 @@ class Application:
     def __init__(self, settings: Settings, archive: Archive, host: Host) -> None:
         # What others send is judged by us. pydicom would warn of each odd value, with the value: a patient's, maybe.
         config.settings.reading_validation_mode = config.settings.writing_validation_mode = config.IGNORE
+        self._settings, self._archive, self._host = settings, archive, host
         self._database = Database(settings.database.url)
         self._database.migrate()
         self._supervisor = Supervisor()
         self.metrics = Metrics(__version__, partial(archive.get_bytes, "/tools/metrics-prometheus"))
-        monitoring = self._monitoring = self._monitoring_of(host, settings, archive)
-        if monitoring.golden_destination:
-            settings = settings.model_copy(update={"hl7": with_golden_peer(settings.hl7)})
-        self._hl7 = Hl7Bridge(self._database, settings.hl7, self.metrics, self._supervisor, host.python)
-        queues = (warm_queue := WorkQueue(self._database, warm.QUEUE_NAME), *self._hl7.queues)
+        self._monitoring = self._make_monitoring()
+        if self._monitoring.golden_destination:
+            self._settings = settings.model_copy(update={"hl7": with_golden_peer(settings.hl7)})
+        self._hl7 = Hl7Bridge(self._database, self._settings.hl7, self.metrics, self._supervisor, host.python)
         index = StudyIndex(self._database, archive)
         self._feed = ChangeFeed(self._database, archive, index, stable_age_seconds=host.stable_age_seconds)
-        warm.subscribe(self._feed, warm_queue)
         self.worklist = Worklist(self._database, settings.worklist)
-        self._take_orders(settings)
-        mpps = Mpps(settings.mpps, self._database, archive, self.worklist)
-        mpps.follow(self._feed)
-        of_outbound = (settings.outbound, self._database, archive, self.worklist, self._hl7.journal)
-        outbound = Outbound(*of_outbound, golden_signal=monitoring.golden_destination)
-        outbound.follow(self._feed)
-        monitoring.follow(self._feed)
-        queues = (*queues, *mpps.queues, *outbound.queues)
-        of_site = (archive, settings.hl7, settings.mpps, outbound.outbox, self.mapper.library)
-        site = Site(*of_site)
-        monitoring.send_golden_signal(self._hl7.journal, GoldenSite(*of_site))
-        rehearsals = Rehearsals(self._database, archive, self._hl7.journal, site, time_zone=settings.web.zone)
+        self.mapper = self._make_mapper()
         self._decoder = Decoder(settings.decoding, host.python, host.temporary_directory / "decoding", self.metrics)
-        self._models = self._models_made_in(host, settings, archive)
-        queues = (*queues, *self._models.queues, *monitoring.queues)
-        self._routing = self._routing_made_in(host, settings, archive)
-        rules = self._rules_made_of(settings, archive, outbound)
-        queues = (*queues, *self._routing.queues, *rules.queues)
-        backups = Backups(settings.backup.folder)
-        services = Services(
-            settings=settings,
-            archive=archive,
+        self._models = self._make_models()
+        # In this order the parts are told of a change of the archive.
+        warming = self._make_warming()
+        mpps = self._make_mpps()
+        outbound = self._make_outbound()
+        self._monitoring.follow(self._feed)
+        self._routing = self._make_routing()
+        rules = self._make_rules(outbound)
+        parts = (mpps, outbound, self._models, self._monitoring, self._routing, rules, warming)
+        queues = (*self._hl7.queues, *(queue for part in parts for queue in part.queues))
+        services = self._make_services(outbound, rules, queues)
+        self._add_collectors(services)
+        for part in parts:
+            part.add_to(self._supervisor)
+        self._add_threads(services, index)
+        self._readiness = self._make_readiness()
+
+    # -- the parts, each made once, in the order of the constructor ------------------------------------------------
+
+    def _make_monitoring(self) -> Monitoring:
+        return Monitoring(
+            self._settings.monitoring,
+            self._database,
+            self._archive,
+            self.metrics,
+            web=self._settings.web,
+            storage_directory=self._host.storage_directory,
+            python=self._host.python,
+        )
+
+    def _make_mapper(self) -> OrderMapper:
+        """Have orders, appointments and patients' messages change the worklist. Raises MappingError."""
+        hl7 = self._settings.hl7
+        library = MappingLibrary(hl7.orders.mapping_folder)
+        library.check(peer.mapping for peer in (*hl7.peers.values(), hl7.unknown_peers))
+        mapper = OrderMapper(library, site=hl7.orders.site, time_zone=self._settings.web.zone)
+        for types, handler in OrderHandlers(mapper, self.worklist, hl7.orders):
+            self._hl7.processor.register(types, handler)
+        return mapper
+
+    def _make_models(self) -> Models:
+        return Models(
+            self._settings.mesh,
+            self._database,
+            self._archive,
+            self.metrics,
+            storage_directory=self._host.storage_directory,
+            temporary_directory=self._host.temporary_directory,
+            python=self._host.python,
+        )
+
+    def _make_warming(self) -> QueueWorker:
+        queue = WorkQueue(self._database, warm.QUEUE_NAME)
+        warm.subscribe(self._feed, queue)
+        return QueueWorker(queue, warm.handler(self._archive), keep_days=KEEP_DONE_DAYS)
+
+    def _make_mpps(self) -> Mpps:
+        mpps = Mpps(self._settings.mpps, self._database, self._archive, self.worklist)
+        mpps.follow(self._feed)
+        return mpps
+
+    def _make_outbound(self) -> Outbound:
+        outbound = Outbound(
+            self._settings.outbound,
+            self._database,
+            self._archive,
+            self.worklist,
+            self._hl7.journal,
+            golden_signal=self._monitoring.golden_destination,
+        )
+        outbound.follow(self._feed)
+        return outbound
+
+    def _make_routing(self) -> Routing:
+        host = self._host
+        around = Surroundings(host.storage_directory, host.temporary_directory, host.python, self._settings.web.zone)
+        routing = Routing(self._settings.routing, self._database, self._archive, self.metrics, around)
+        routing.follow(self._feed)
+        return routing
+
+    def _make_rules(self, outbound: Outbound) -> Rules:
+        around = RulesAround(
+            database=self._database,
+            archive=self._archive,
+            worklist=self.worklist,
+            models=self._models,
+            outbox=outbound.outbox,
+            targets=self._routing.targets.names,
+            order=self._routing.ledger.order,
+            metrics=self.metrics,
+            time_zone=self._settings.web.zone,
+        )
+        rules = Rules(self._settings.routing, around)
+        rules.tasks.register("prefetch", self._routing.prefetch)
+        rules.follow(self._feed)
+        return rules
+
+    def _make_rehearsals(self, outbound: Outbound) -> Rehearsals:
+        """Rehearsals of the go-live, and the golden signal, which goes the same way by itself."""
+        of_site = (self._archive, self._settings.hl7, self._settings.mpps, outbound.outbox, self.mapper.library)
+        self._monitoring.send_golden_signal(self._hl7.journal, GoldenSite(*of_site))
+        zone = self._settings.web.zone
+        return Rehearsals(self._database, self._archive, self._hl7.journal, Site(*of_site), time_zone=zone)
+
+    def _make_services(self, outbound: Outbound, rules: Rules, queues: tuple[WorkQueue, ...]) -> Services:
+        """Put together what the pages are made of."""
+        return Services(
+            settings=self._settings,
+            archive=self._archive,
             database=self._database,
             decoder=self._decoder,
             metrics=self.metrics,
@@ -129,36 +217,36 @@ class Application:
             mapper=self.mapper,
             models=self._models,
             decisions=Decisions(self._database, self._hl7.journal, self._hl7.inbox, outbound.outbox),
-            rehearsals=rehearsals,
-            backups=backups,
+            rehearsals=self._make_rehearsals(outbound),
+            backups=Backups(self._settings.backup.folder),
             routing=self._routing,
             rules=rules,
-            monitoring=monitoring,
+            monitoring=self._monitoring,
             queues=queues,
             version=__version__,
-            storage_directory=host.storage_directory,
+            storage_directory=self._host.storage_directory,
         )
+
+    def _make_readiness(self) -> Readiness:
+        manager = ServiceManager(os.environ)
+        listening = _listening(self._settings, self._host)
+        readiness = Readiness(manager, listening, partial(self._archive.get_bytes, "/tools/now"))
+        if manager.is_there:
+            self._supervisor.add("readiness", readiness.run)
+        return readiness
+
+    def _add_collectors(self, services: Services) -> None:
+        """Have Prometheus told of the queues, the decoding and the backups."""
         for collector in (
-            WorkCollector(self._database, queues, self._supervisor),
+            WorkCollector(self._database, services.queues, self._supervisor),
             PoolCollector(self._decoder.pool),
-            BackupCollector(backups),
+            BackupCollector(services.backups),
         ):
             self.metrics.registry.register(collector)
-        for part in (
-            mpps,
-            outbound,
-            self._models,
-            monitoring,
-            self._routing,
-            rules,
-            QueueWorker(warm_queue, warm.handler(archive), keep_days=KEEP_DONE_DAYS),
-        ):
-            part.add_to(self._supervisor)
-        self._add_threads(settings, services, index)
-        self._readiness = self._told_to_the_service_manager(settings, host, archive)
 
-    def _add_threads(self, settings: Settings, services: Services, index: StudyIndex) -> None:
+    def _add_threads(self, services: Services, index: StudyIndex) -> None:
         """Have the supervisor run what works by itself, beside the queues' workers."""
+        settings = self._settings
         if settings.worklist.keep_days is not None:
             purge = Purge(self._database, settings.worklist.keep_days)
             self._supervisor.add("worklist purge", purge.run)
@@ -167,65 +255,7 @@ class Application:
         self._supervisor.add("changes", self._feed.run)
         self._supervisor.add("study index", index.run)
 
-    def _models_made_in(self, host: Host, settings: Settings, archive: Archive) -> Models:
-        return Models(
-            settings.mesh,
-            self._database,
-            archive,
-            self.metrics,
-            storage_directory=host.storage_directory,
-            temporary_directory=host.temporary_directory,
-            python=host.python,
-        )
-
-    def _monitoring_of(self, host: Host, settings: Settings, archive: Archive) -> Monitoring:
-        return Monitoring(
-            settings.monitoring,
-            self._database,
-            archive,
-            self.metrics,
-            web=settings.web,
-            storage_directory=host.storage_directory,
-            python=host.python,
-        )
-
-    def _routing_made_in(self, host: Host, settings: Settings, archive: Archive) -> Routing:
-        around = Surroundings(host.storage_directory, host.temporary_directory, host.python, settings.web.zone)
-        routing = Routing(settings.routing, self._database, archive, self.metrics, around)
-        routing.follow(self._feed)
-        return routing
-
-    def _rules_made_of(self, settings: Settings, archive: Archive, outbound: Outbound) -> Rules:
-        around = RulesAround(
-            database=self._database,
-            archive=archive,
-            worklist=self.worklist,
-            models=self._models,
-            outbox=outbound.outbox,
-            targets=self._routing.targets.names,
-            order=self._routing.ledger.order,
-            time_zone=settings.web.zone,
-        )
-        rules = Rules(settings.routing, around)
-        rules.tasks.register("prefetch", self._routing.prefetch)
-        rules.follow(self._feed)
-        return rules
-
-    def _told_to_the_service_manager(self, settings: Settings, host: Host, archive: Archive) -> Readiness:
-        manager = ServiceManager(os.environ)
-        readiness = Readiness(manager, _parts(settings, host), partial(archive.get_bytes, "/tools/now"))
-        if manager.is_there:
-            self._supervisor.add("readiness", readiness.run)
-        return readiness
-
-    def _take_orders(self, settings: Settings) -> None:
-        """Have orders, appointments and patients' messages change the worklist. Raises MappingError."""
-        hl7 = settings.hl7
-        library = MappingLibrary(hl7.orders.mapping_folder)
-        library.check(peer.mapping for peer in (*hl7.peers.values(), hl7.unknown_peers))
-        self.mapper = OrderMapper(library, site=hl7.orders.site, time_zone=settings.web.zone)
-        for types, handler in OrderHandlers(self.mapper, self.worklist, hl7.orders):
-            self._hl7.processor.register(types, handler)
+    # -- what Orthanc calls ----------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start the threads. Called when Orthanc answers requests."""
@@ -263,7 +293,7 @@ class Application:
         self._database.close()
 
 
-def _parts(settings: Settings, host: Host) -> dict[str, Listens]:
+def _listening(settings: Settings, host: Host) -> dict[str, Listens]:
     """Return what must listen before anybody is told that the archive is there."""
     parts = {
         "DICOM": tcp_port(host.dicom_port),

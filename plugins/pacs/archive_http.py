@@ -55,6 +55,10 @@ class HttpArchive:
         """POST `body` as it is and decode the answer, None when there is none."""
         return _decode(self._ask("POST", path, content=body))
 
+    def post_for_bytes(self, path: str, body: Json) -> bytes:
+        """POST `body` as JSON and return the body of the answer."""
+        return self._ask("POST", path, json=body).content
+
     def put_json(self, path: str, body: Json) -> None:
         """PUT `body` as JSON."""
         self._ask("PUT", path, json=body)

@@ -34,6 +34,9 @@ class Archive(Protocol):
     def post_bytes(self, path: str, body: bytes) -> Json:
         """POST `body` as it is, for example a DICOM file to /instances, and decode the answer."""
 
+    def post_for_bytes(self, path: str, body: Json) -> bytes:
+        """POST `body` as JSON and return the answer as it is, for example a changed DICOM file."""
+
     def put_json(self, path: str, body: Json) -> None:
         """PUT `body` as JSON."""
 

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from fixtures.backup_states import backups_of_a_hospital
 from fixtures.browsers import chromium
 from fixtures.monitored_hospital import golden_runs, half_a_year, served
+from fixtures.monitoring_content import MONITORING
 from fixtures.page_checks import LOW_CONTRAST, NAMELESS, TOO_SMALL
 from fixtures.pages import pages
 
@@ -34,7 +35,8 @@ def hospital(folder: Path, *, is_well: bool) -> Iterator[str]:
     """Serve the pages of a hospital of half a year in which all is well, or much is not; give the address."""
     if not is_well:
         backups_of_a_hospital(folder / "backups")
-    with pages(folder, monitoring={"GoldenSignal": {"EveryMinutes": 5}}, TimeZone=str(ZONE)) as made:
+    settings = {"GoldenSignal": {"EveryMinutes": 5}, "RunbookFolder": MONITORING / "runbooks"}
+    with pages(folder, monitoring=settings, TimeZone=str(ZONE)) as made:
         now = datetime.now(UTC)
         if is_well:
             made.archive.answers["/modalities?expand"] = {}
@@ -96,6 +98,23 @@ def test_worst_is_what_the_eye_meets_first(browser: Browser, unwell: str) -> Non
     box = first.bounding_box()
     assert box is not None
     assert box["y"] + box["height"] < PHONE["height"] / 2
+    page.context.close()
+
+
+@pytest.mark.parametrize("language", ["en-GB", "es-PY", "pt-BR"])
+@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_to_do_fits_and_is_readable(
+    browser: Browser, unwell: str, language: str, viewport: dict[str, int], scheme: str
+) -> None:
+    """From the worst finding a link leads to its steps, which fit on a phone with their commands."""
+    page = opened(browser, unwell, locale=language, viewport=viewport, color_scheme=scheme)
+    page.locator(".findings a.what-to-do").first.click()
+    expect(page.locator(".steps > li")).not_to_have_count(0)
+    page.goto("/pacs/status/runbooks/DatabaseLogNotKept")
+    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    assert page.evaluate(LOW_CONTRAST) == []
+    assert page.evaluate(NAMELESS) == []
     page.context.close()
 
 

@@ -44,6 +44,12 @@ class MemoryArchive:
         self.written.append(("POST", path, body))
         return self._answer(self.outcomes, f"{path} {body.decode()}" if path == "/tools/lookup" else path)
 
+    def post_for_bytes(self, path: str, body: Json) -> bytes:
+        """Note the request and return the outcome of `path`."""
+        answer = self.post_json(path, body)
+        assert isinstance(answer, bytes)
+        return answer
+
     def put_json(self, path: str, body: Json) -> None:
         """Note the request."""
         self._check()

@@ -128,6 +128,27 @@ def test_database_goes_back_to_a_moment_and_no_image_is_lost(
     assert site.command("consistency") == 0
 
 
+def test_image_that_no_backup_has_is_stored_when_it_is_sent_again(
+    site: BackupSite, saved: list[Path], tmp_path: Path
+) -> None:
+    """What came after the last run and was lost with the disk is listed; without that Orthanc would only say it has it."""
+    assert saved
+    late = images(tmp_path, study="late", slices=3)
+    known = set(site.stored_uuids())
+    site.store(late)
+    for path in (path for name, path in site.stored_uuids().items() if name not in known):
+        path.unlink()
+    assert site.command("restore", "lost", "--plan", "--place", "clinic") == 0
+    assert site.command("consistency") == 5
+    assert site.command("restore", "lost", "--do", "--place", "clinic") == 0
+    site.store(late)
+    assert bytes_in(site) >= {path.read_bytes() for path in late}
+    assert site.command("consistency") == 0
+    (table,) = (site.folder / "state" / "lost").glob("*.csv")
+    with table.open() as file:
+        assert [(row["PatientID"], row["LostImages"]) for row in csv.DictReader(file)] == [("BACKUP-late", "3")]
+
+
 def test_new_machine_is_made_of_a_place_alone(site: BackupSite, saved: list[Path]) -> None:
     """Database, log and every file gone: all of it comes back from the append-only place."""
     before = bytes_in(site)

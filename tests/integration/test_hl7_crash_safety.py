@@ -13,7 +13,8 @@ NAMES = list(POINTS)
 PARTS = {
     "receiving": NAMES[:3] * 2,
     "sorting": NAMES[3:5] * 2 + ["random"],
-    "working": NAMES[5:],
+    "working": NAMES[5:9],
+    "working together": NAMES[9:],
 }
 
 

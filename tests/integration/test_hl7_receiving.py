@@ -19,7 +19,7 @@ from pacs.database import Database
 from pacs.errors import Conflict
 from pacs.hl7.bridge import Hl7Bridge
 from pacs.hl7.errors import MalformedMessage
-from pacs.hl7.processing import Incoming, Result
+from pacs.hl7.processing import Effect, Incoming, Result
 from pacs.hl7.states import Direction, MessageState
 
 pytest_plugins = ("fixtures.postgresql", "fixtures.databases")
@@ -40,19 +40,23 @@ class Handled:
         """Take all orders and patients."""
         bridge.processor.register(["ORM^O01", "ADT"], self.handle)
 
-    def handle(self, _session: Session, incoming: Incoming) -> Result:
-        """Note a message."""
+    def handle(self, incoming: Incoming) -> Effect:
+        """Read a message, which its effect notes."""
         control_id = incoming.header.control_id
         if control_id.startswith("BAD"):
             raise MalformedMessage("Expected another field.", location="OBR^1^4")
         if control_id.startswith("SLOW"):
             assert self.gate.wait(20)
         patients = re.findall(r"\b(?:PID\|1\|\||MRG\|)(\w+)", str(incoming.message))
-        with self._lock:
-            self.ids.append(control_id)
-            for patient in patients:
-                self.by_patient[patient].append(control_id)
-        return Result("noted", {"patients": len(patients)})
+
+        def note(_session: Session) -> Result:
+            with self._lock:
+                self.ids.append(control_id)
+                for patient in patients:
+                    self.by_patient[patient].append(control_id)
+            return Result("noted", {"patients": len(patients)})
+
+        return note
 
 
 @pytest.fixture
@@ -222,11 +226,11 @@ def test_fault_of_ours_is_tried_again_and_given_up_in_the_end(database: Database
     """A handler that breaks is tried again; what never works becomes a dead letter that says so."""
     tries: list[str] = []
 
-    def break_twice(_session: Session, incoming: Incoming) -> Result:
+    def break_twice(incoming: Incoming) -> Effect:
         tries.append(incoming.header.control_id)
         if len(tries) < 3:
             raise KeyError("broken")
-        return Result("noted")
+        return lambda _session: Result("noted")
 
     with running_bridge(database, prepare=lambda bridge: bridge.processor.register(["ORM"], break_twice)) as running:
         with sender(running.port) as his:

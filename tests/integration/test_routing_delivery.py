@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydicom import Dataset, dcmread
 from pydicom.uid import MRImageStorage
-from pynetdicom import build_context
+from pynetdicom import build_context, evt
 
 from fixtures import dcmtk
 from fixtures.fictitious_studies import as_file, dicom_image
 from fixtures.orthanc_alone import OrthancAlone, orthanc_alone
 from fixtures.ports import free_port
-from fixtures.recipients import Recipient, recipient
+from fixtures.recipients import Recipient, dicom, recipient
 from fixtures.routing_worlds import routing_world
 from fixtures.stations import data_set_of
 from pacs.routing.delivery.states import DeliveryState
@@ -306,6 +309,44 @@ def test_urgent_study_goes_first_when_a_target_comes_back(orthanc: OrthancAlone,
     assert set(target.arrivals.values()) == {1}
 
 
+def test_more_studies_go_at_once_when_a_target_is_given_more(orthanc: OrthancAlone, tmp_path: Path) -> None:
+    """`parallel` counts from the moment that it is in the file, without a restart: up, and down again."""
+    at_once, most = 0, 0
+    lock = threading.Lock()
+    gate = threading.Event()
+
+    def mood(_event: evt.Event) -> None:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        gate.wait(20)
+        with lock:
+            at_once -= 1
+
+    with recipient(mood=mood) as target, routing_world(tmp_path, orthanc, {"t": dicom(target)}) as world:
+        orders = [world.order(world.study(1)[0], "t") for _ in range(3)]
+        _until(lambda: most == 1)
+        _write_targets(tmp_path, {"t": dicom(target, parallel=3)})
+        world.routing.targets.reload()
+        _until(lambda: most == 3)
+        _write_targets(tmp_path, {"t": dicom(target, parallel=1)})
+        world.routing.targets.reload()
+        gate.set()
+        for order in orders:
+            world.wait(order, DeliveryState.PROVEN)
+        gate.clear()
+        most = 0
+        orders = [world.order(world.study(1)[0], "t") for _ in range(3)]
+        _until(lambda: most == 1)
+        # A second one would begin at once.
+        time.sleep(0.5)
+        assert most == 1
+        gate.set()
+        for order in orders:
+            world.wait(order, DeliveryState.PROVEN)
+
+
 def test_alternative_takes_over_when_a_target_is_away_for_too_long(orthanc: OrthancAlone, tmp_path: Path) -> None:
     """B gets the study once A has been away for its time; A's row says where it went."""
     away = {"kind": "dicom", "aet": "AWAY", "host": "127.0.0.1", "port": free_port(), "failover_after_seconds": 1}
@@ -320,11 +361,6 @@ def test_alternative_takes_over_when_a_target_is_away_for_too_long(orthanc: Orth
 
 
 # -- helpers -------------------------------------------------------------------------------------------------------
-
-
-def dicom(target: Recipient, **options: Any) -> dict[str, Any]:
-    """Return the entry of a recipient in targets.yaml."""
-    return {"kind": "dicom", "aet": target.aet, "host": "127.0.0.1", "port": target.port, **options}
 
 
 def late_image(first: Dataset) -> Dataset:
@@ -357,3 +393,14 @@ def _status(code: int, words: str) -> Dataset:
     status = Dataset()
     status.Status, status.ErrorComment = code, words
     return status
+
+
+def _write_targets(folder: Path, targets: dict[str, Any]) -> None:
+    (folder / "routing" / "targets.yaml").write_text(yaml.safe_dump({"targets": targets}))
+
+
+def _until(holds: Callable[[], bool], *, seconds: float = 30) -> None:
+    give_up_at = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.05)

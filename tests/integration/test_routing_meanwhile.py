@@ -6,13 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from pydicom.uid import SecondaryCaptureImageStorage
 from pynetdicom import evt
 
 from fixtures.fictitious_studies import dicom_image
 from fixtures.orthanc_alone import OrthancAlone
-from fixtures.recipients import Recipient, recipient
+from fixtures.recipients import dicom, recipient
 from fixtures.routing_worlds import routing_world
 from fixtures.study_rows import store_rows, study_row
 from pacs.database import Database
@@ -24,14 +23,7 @@ from pacs.routing.delivery.states import DeliveryState
 from pacs.routing.orders import DeliveryOrder
 from pacs.routing.prefetch.service import Prefetch
 
-pytest_plugins = ("fixtures.orthancs", "fixtures.postgresql", "fixtures.databases")
-
-PROJECTS = """
-projects:
-  register:
-    secret: ${REGISTER_SECRET}
-    unmasked: declared
-"""
+pytest_plugins = ("fixtures.orthancs", "fixtures.postgresql", "fixtures.databases", "fixtures.register_project")
 
 
 def test_image_that_comes_while_its_study_is_sent_is_sent_too(orthanc: OrthancAlone, tmp_path: Path) -> None:
@@ -57,17 +49,15 @@ def test_image_that_comes_while_its_study_is_sent_is_sent_too(orthanc: OrthancAl
 
 
 def test_images_go_again_without_the_name_when_that_is_ordered_while_they_are_sent(
-    orthanc: OrthancAlone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    orthanc: OrthancAlone, tmp_path: Path, project: str
 ) -> None:
     """What left with the name before the order proves nothing of the copies without it."""
-    monkeypatch.setenv("REGISTER_SECRET", "a secret of thirty-two bytes or more")
     with recipient() as target, routing_world(tmp_path, orthanc, {"t": dicom(target)}) as world:
-        (tmp_path / "routing" / "deidentify.yaml").write_text(PROJECTS)
         study, images = world.study(3, BurnedInAnnotation="NO", SOPClassUID=SecondaryCaptureImageStorage)
-        target.mood = once(lambda: world.order(study, "t", deidentify="register"))
+        target.mood = once(lambda: world.order(study, "t", deidentify=project))
         row = world.wait_until(world.order(study, "t"), lambda row: row.state == "proven")
     originals = {image.SOPInstanceUID for image in images}
-    assert (row.deidentify, row.confirmed) == ("register", 3)
+    assert (row.deidentify, row.confirmed) == (project, 3)
     assert len(set(target.kept) - originals) == 3
 
 
@@ -114,11 +104,6 @@ def test_priors_leave_without_the_name_when_the_study_does(database: Database) -
     assert prefetch(TaskOrder("prefetch", "r", study["orthanc_study_id"], "", None, wish))["ordered"] == 1
     (delivery,) = Overview(database).of_study(prior["orthanc_study_id"])
     assert delivery.deidentify == "register"
-
-
-def dicom(target: Recipient) -> dict[str, Any]:
-    """Return the entry of a recipient in targets.yaml."""
-    return {"kind": "dicom", "aet": target.aet, "host": "127.0.0.1", "port": target.port}
 
 
 def once(happens: Callable[[], object]) -> Callable[[evt.Event], None]:

@@ -16,21 +16,15 @@ from pydicom.uid import JPEG2000Lossless, SecondaryCaptureImageStorage
 
 from fixtures.orthanc_alone import OrthancAlone, orthanc_alone
 from fixtures.ports import free_port
-from fixtures.recipients import recipient
+from fixtures.recipients import dicom, recipient
 from fixtures.routing_worlds import routing_world
 from pacs.routing.actions.orders import TaskOrder
 from pacs.routing.delivery.states import DeliveryState
 from pacs.routing.orders import Transfer
 from pacs.studies import StudyIndex
 
-pytest_plugins = ("fixtures.orthancs",)
+pytest_plugins = ("fixtures.orthancs", "fixtures.register_project")
 ENDS = (DeliveryState.PROVEN, DeliveryState.SENT, DeliveryState.FAILED, DeliveryState.CUT)
-PROJECTS = """
-projects:
-  register:
-    secret: ${REGISTER_SECRET}
-    unmasked: declared
-"""
 
 
 def test_pixels_travel_compressed_and_are_the_same_when_they_arrive(orthanc: OrthancAlone, tmp_path: Path) -> None:
@@ -44,16 +38,14 @@ def test_pixels_travel_compressed_and_are_the_same_when_they_arrive(orthanc: Ort
 
 
 def test_nothing_of_the_patient_leaves_when_a_project_takes_the_identity_out(
-    orthanc: OrthancAlone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    orthanc: OrthancAlone, tmp_path: Path, project: str
 ) -> None:
     """Names and UIDs at the target are others, the proof is by those, and the ledger tells what was changed."""
-    monkeypatch.setenv("REGISTER_SECRET", "a secret of thirty-two bytes or more")
     with recipient() as target, routing_world(tmp_path, orthanc, {"t": dicom(target)}) as world:
-        (tmp_path / "routing" / "deidentify.yaml").write_text(PROJECTS)
         study, images = world.study(
             2, PatientName="GEHEIM^Frau", BurnedInAnnotation="NO", SOPClassUID=SecondaryCaptureImageStorage
         )
-        row = world.wait(world.order(study, "t", deidentify="register"), *ENDS)
+        row = world.wait(world.order(study, "t", deidentify=project), *ENDS)
         if row.state == "failed":
             pytest.fail(str(row.error) + " / " + str([one.words for one in world.routing.overview.refusals(row.id)]))
     assert (row.state, row.confirmed) == ("proven", 2)
@@ -65,13 +57,15 @@ def test_nothing_of_the_patient_leaves_when_a_project_takes_the_identity_out(
         assert str(images[0].StudyInstanceUID).encode() not in kept[4]
 
 
-def test_nothing_is_sent_when_the_secret_of_a_project_is_missing(orthanc: OrthancAlone, tmp_path: Path) -> None:
-    """Without its secret a project can't work: a dead letter says so, and not one instance went out."""
+def test_nothing_is_sent_when_the_secret_of_a_project_is_missing(
+    orthanc: OrthancAlone, tmp_path: Path, project_without_secret: str
+) -> None:
+    """Without its secret a project can't work: the delivery waits and says so, and not one instance went out."""
     with recipient() as target, routing_world(tmp_path, orthanc, {"t": dicom(target)}) as world:
-        (tmp_path / "routing" / "deidentify.yaml").write_text(PROJECTS)
         study, _ = world.study(1)
-        row = world.wait(world.order(study, "t", deidentify="register"), *ENDS)
-    assert row.state == "failed"
+        delivery = world.order(study, "t", deidentify=project_without_secret)
+        row = world.wait_until(delivery, lambda row: bool(row.error))
+    assert row.state == "waiting"
     assert "REGISTER_SECRET" in str(row.error)
     assert not target.arrivals
 
@@ -131,11 +125,6 @@ def test_priors_of_another_archive_are_fetched_and_sent_on(tmp_path: Path) -> No
         (delivery,) = world.routing.overview.of_study(prior)
         world.wait(delivery.id, DeliveryState.PROVEN)
     assert set(target.kept) == {images[0].SOPInstanceUID}
-
-
-def dicom(target: Any, **options: Any) -> dict[str, Any]:
-    """Return the entry of a recipient in targets.yaml."""
-    return {"kind": "dicom", "aet": target.aet, "host": "127.0.0.1", "port": target.port, **options}
 
 
 def _key(key: paramiko.PKey) -> dict[str, str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.roles_alone import Administrator
 from fixtures.tang import Tang, tang_server
 from fixtures.virtual_machine import LAYER, Disk, VirtualMachine
 
@@ -43,15 +44,6 @@ for number in range(10**9):
     os.fsync(descriptor)
     print(number, flush=True)
 """
-PLAYBOOK = """\
-- name: Only the volume
-  hosts: pacs
-  tasks:
-    - name: Do it
-      ansible.builtin.include_role:
-        name: luks
-        tasks_from: "{{ part | default('main') }}"
-"""
 VARIABLES = f"""\
 pacs_data_directory: /srv/pacs
 pacs_disk_encryption: true
@@ -64,45 +56,6 @@ luks_header_directory: "{{{{ inventory_dir }}}}/headers"
 luks_argon2_memory_kib: 32768
 luks_argon2_milliseconds: 100
 """
-
-
-class Administrator:
-    """Who runs the playbooks from a PC, against the virtual machine."""
-
-    def __init__(self, machine: VirtualMachine) -> None:
-        self.machine = machine
-        self.folder = machine.folder / "pc"
-        (self.folder / "group_vars").mkdir(parents=True)
-        options = " ".join(f"-o{option}" for option in machine.ssh_options)
-        (self.folder / "inventory.ini").write_text(
-            f"[pacs]\nvm ansible_host=127.0.0.1 ansible_port={machine.ssh_port} ansible_user=root "
-            f'ansible_ssh_private_key_file={machine.key} ansible_ssh_common_args="{options}"\n'
-        )
-        (self.folder / "group_vars/pacs.yml").write_text(VARIABLES)
-        (self.folder / "volume.yml").write_text(PLAYBOOK)
-
-    def plays(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the role luks, or a part of it; the exit status is the caller's to look at."""
-        settings = {
-            "ANSIBLE_ROLES_PATH": str(CHECKOUT / "roles"),
-            "ANSIBLE_PIPELINING": "1",
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_REMOTE_TEMP": "/tmp/ansible",  # noqa: S108, on the virtual machine
-            "HOME": str(self.folder),
-        }
-        return subprocess.run(
-            ["ansible-playbook", "-i", str(self.folder / "inventory.ini"), str(self.folder / "volume.yml"), *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=os.environ | settings,
-        )
-
-    def succeeds(self, *arguments: str) -> str:
-        """Run the role, which must succeed; return what Ansible printed."""
-        done = self.plays(*arguments)
-        assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
-        return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +82,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VirtualMachine
 @pytest.fixture(scope="module")
 def administrator(machine: VirtualMachine) -> Administrator:
     """Who made the volume, and a service with data that waits for it."""
-    administrator = Administrator(machine)
+    administrator = Administrator(machine, "luks", VARIABLES)
     # Debian's lists are as old as the layer; what the role installs is on it.
     machine.ask("mkdir -p /var/lib/apt/periodic && touch /var/lib/apt/periodic/update-success-stamp /var/lib/apt/lists")
     administrator.succeeds()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,7 @@ from fixtures.signed_names import (
     NEIGHBOUR,
     NEIGHBOUR_ADDRESS,
     STRIPPED,
+    forwarder,
 )
 from fixtures.vpn import VPN_ADDRESS, connected
 
@@ -127,3 +129,48 @@ def test_internet_gets_no_answer_at_all(
     said = ask(people["attacker"], server.address, server.domain if own else GOOD, protocol, "+tries=1")
 
     assert said.status == SILENCE
+
+
+# The other roles' variables are what they were when the server was made.
+ONLY_THESE = ("-e", '{"preflight_roles": ["dns"]}')
+
+
+def forward_to(server: PreparedServer, *hosts: Host) -> str:
+    """Have the server ask these resolvers, or the internet's name servers; return what the playbook said."""
+    chosen = ", ".join(f'"{host.address}"' for host in hosts)
+    done = server.playbook("site.yml", "--tags", "dns", *ONLY_THESE, "-e", f'{{"dns_forwarders": [{chosen}]}}')
+    return done.stdout if done.returncode else ""
+
+
+@pytest.mark.soak
+def test_forwarder_is_asked_and_still_not_believed(
+    server: PreparedServer, people: dict[str, Host], traveller: Host, tmp_path: Path
+) -> None:
+    """Behind a firewall the hospital's resolver is asked for everything, and its answers are checked all the same."""
+    with forwarder(people["auditor"], tmp_path) as log:
+        assert not forward_to(server, people["auditor"])
+        try:
+            server.ask("systemctl restart named")  # what it remembers was not asked for here
+            good, forged = (ask(traveller, VPN_ADDRESS, name) for name in (GOOD, FORGED))
+            assert ask(traveller, VPN_ADDRESS, server.domain).addresses == (VPN_ADDRESS,)
+        finally:
+            assert not forward_to(server)
+        asked = log.read_text()
+
+    assert (good.status, good.addresses) == ("NOERROR", (GOOD_ADDRESS,))
+    assert "ad" in good.flags
+    assert (forged.status, forged.addresses) == ("SERVFAIL", ())
+    assert f"query: {GOOD} IN A" in asked
+
+
+@pytest.mark.soak
+def test_forwarder_without_signatures_is_refused_before_anything_changes(
+    server: PreparedServer, people: dict[str, Host], tmp_path: Path
+) -> None:
+    """With a resolver that leaves signatures off no name could be checked: who writes it down is told."""
+    before = server.ask("sha256sum /etc/bind/named.conf")
+    with forwarder(people["auditor"], tmp_path, signs=False):
+        told = forward_to(server, people["auditor"])
+
+    assert f"{people['auditor'].address} answers without signatures" in re.sub(r"\s+", " ", told)
+    assert server.ask("sha256sum /etc/bind/named.conf") == before

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pacs.backup.database import _link_or_copy
+from pacs.backup.database_log import DatabaseLog, piece_number, position
 from pacs.backup.errors import BackupError, BackupSettingsError, Busy, PlaceError
 from pacs.backup.fixity import _Pass
+from pacs.backup.moments import decoded, encoded, extended
 from pacs.backup.places import MARKER, open_places
-from pacs.backup.points import RestorePoint, newest_within
+from pacs.backup.points import RestorePoint, newest
 from pacs.backup.restoring import _target
+from pacs.backup.retention import kept
 from pacs.backup.runs import Runs
-from pacs.backup.settings import Credentials, load
+from pacs.backup.settings import Credentials, Retention, load
 
 PLACES = "places: [{name: disk, kind: local, url: /mnt/second}]\n"
 
@@ -106,12 +113,105 @@ def point(minute: int, lsn: str, *, counted: bool = False) -> RestorePoint:
 
 def test_newest_point_is_one_that_the_log_reaches() -> None:
     """A point whose piece of the log has not arrived is none; one with counted rows is preferred."""
-    known = [point(0, "0/2000100", counted=True), point(5, "0/3000100"), point(10, "1/4000100")]
-    assert newest_within(known, "000000010000000000000003", counted=False).lsn == "0/3000100"
-    assert newest_within(known, "000000010000000000000003").lsn == "0/2000100"
-    assert newest_within(known, "000000010000000100000004", counted=False).lsn == "1/4000100"
+    known = [point(10, "1/4000100"), point(5, "0/3000100"), point(0, "0/2000100", counted=True)]
+    assert newest(known, until("0/3FFFFFF"), counted=False).lsn == "0/3000100"
+    assert newest(known, until("0/3FFFFFF")).lsn == "0/2000100"
+    assert newest(known, until("1/4FFFFFF"), counted=False).lsn == "1/4000100"
     with pytest.raises(BackupError, match="No restore point"):
-        newest_within(known, "000000010000000000000001")
+        newest(known, until("0/1FFFFFF"))
+
+
+def until(end: str) -> Callable[[str], bool]:
+    """Return what tells whether a log that ends at a place reaches another."""
+    return lambda lsn: position(lsn) <= position(end)
+
+
+def test_log_reaches_as_far_as_no_piece_is_missing(tmp_path: Path) -> None:
+    """From the base backup before a place in the log every piece must be there; a newer base backup begins anew."""
+    info = {
+        "name": "main",
+        "archive": [{"database": {"id": 1}, "id": "17-1"}],
+        "backup": [base("000000010000000000000002", "0/2000100"), base("000000020000000000000105", "1/5000100")],
+    }
+    for name in ("000000010000000000000002", "000000010000000000000003", "000000010000000000000005"):
+        keep(tmp_path, name)
+    for name in ("0000000200000001000000FE", "0000000200000001000000FF", "000000020000000200000000"):
+        keep(tmp_path, name)
+    info["backup"][1] = base("0000000200000001000000FE", "1/FE000100")
+    log = DatabaseLog(tmp_path, info)
+    assert [log.reaches(lsn) for lsn in ("0/2000000", "0/3000001", "0/4000001", "0/5000001")] == [
+        False,
+        True,
+        False,
+        False,
+    ]
+    assert [log.reaches(lsn) for lsn in ("1/FE000200", "2/100", "2/1000001")] == [True, True, False]
+    assert log.gap() == ""
+    assert log.unbroken_since("0/3000001") == moment(3)
+    assert log.unbroken_since("0/5000001") is None
+    assert log.unbroken_since("2/100") == moment(0x1FF)
+    keep(tmp_path, "000000020000000200000002")
+    assert log.gap() == "0000000200000001"
+
+
+def moment(second: int) -> datetime:
+    """Return a moment of 1970."""
+    return datetime.fromtimestamp(second, UTC)
+
+
+def test_copy_goes_back_no_further_than_its_own_base_backups() -> None:
+    """The log that was sent later makes it reach further, not what began with a base backup that is not in it."""
+    copy = [(moment(10), moment(20)), (moment(30), moment(30))]
+    assert extended(copy, [(moment(0), moment(20)), (moment(30), moment(50))]) == [
+        (moment(10), moment(20)),
+        (moment(30), moment(50)),
+    ]
+    assert extended(copy, [(moment(0), moment(50))]) == [(moment(10), moment(50))]
+    assert extended(copy, [(moment(40), moment(50)), (moment(1), moment(5))]) == copy
+    assert extended([], [(moment(0), moment(50))]) == []
+    assert decoded(encoded(copy)) == copy
+    assert decoded("") == []
+
+
+def base(start: str, stop: str) -> dict[str, Any]:
+    """Return what pgBackRest tells of a base backup."""
+    at = {"stop": piece_number(start)}
+    return {"label": start, "database": {"id": 1}, "timestamp": at, "archive": {"start": start}, "lsn": {"stop": stop}}
+
+
+def keep(repository: Path, name: str) -> None:
+    """Have a piece of the log be there."""
+    folder = repository / "archive" / "main" / "17-1" / name[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}-{'0' * 40}.zst").touch()
+
+
+def test_policy_keeps_the_last_of_each_period_over_years() -> None:
+    """Of a copy a day for three years: the last days, the last of each month and year, and nothing else."""
+    last = datetime(2026, 11, 22, 2, 33, tzinfo=UTC)
+    days = [last - timedelta(days=number) for number in range(3 * 365)]
+    shown = sorted(f"{one:%Y-%m-%d}" for one in kept(days, Retention(hourly=0, daily=3, monthly=4, yearly=3)))
+    months, years = ["2026-08-31", "2026-09-30", "2026-10-31"], ["2024-12-31", "2025-12-31"]
+    assert shown == [*years, *months, "2026-11-20", "2026-11-21", "2026-11-22"]
+    assert kept(days, Retention(hourly=0, daily=1, monthly=0, yearly=0)) == {last}
+    hours = [last - timedelta(hours=number) for number in range(100)]
+    assert len(kept(hours, Retention(hourly=48, daily=1, monthly=0, yearly=0))) == 48
+    assert kept([], Retention()) == set()
+
+
+def test_piece_of_the_log_is_copied_where_it_cannot_be_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The unit may change no file's rights: what is copied keeps content and time, and asks for nothing else."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError
+
+    (tmp_path / "piece").write_bytes(b"log")
+    os.utime(tmp_path / "piece", (1, 1_700_000_000))
+    for name in ("link", "chmod", "setxattr"):
+        monkeypatch.setattr(os, name, refused)
+    _link_or_copy(tmp_path / "piece", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == b"log"
+    assert (tmp_path / "copy").stat().st_mtime == 1_700_000_000
 
 
 def test_fixity_reads_every_file_within_its_days() -> None:

@@ -27,7 +27,6 @@ def bone() -> Surface:
 
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decimation, "_CHUNK_TRIANGLES", 9_000)
-    monkeypatch.setattr(decimation, "_WORTH_A_PROCESS", 1)
 
 
 @pytest.mark.parametrize("chunks", ["one", "several"])

@@ -11,9 +11,12 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -60,6 +63,12 @@ class Told:
         assert connection.getresponse().status == 200
         connection.close()
 
+    def end(self, name: str) -> None:
+        """Have it told that this alert is over."""
+        labels = {"alertname": name, "site": "Hospital"} | alerts()[name]["labels"]
+        over = datetime.now(UTC).isoformat()
+        self.send([{"labels": labels, "annotations": alerts()[name]["annotations"], "endsAt": over}])
+
     def subjects(self) -> list[str]:
         """Return what has come once nothing more is to come."""
         time.sleep(SETTLED_SECONDS)
@@ -67,11 +76,13 @@ class Told:
 
 
 @contextmanager
-def alertmanager(folder: Path, **written: Any) -> Iterator[Told]:
+def alertmanager(folder: Path, *, telegram: str = "", **written: Any) -> Iterator[Told]:
     """Run Alertmanager with the role's configuration, its waits a second long and its mail kept."""
     mail_port, port = free_port(), free_port()
     config = filled_in(folder, **written) / "alertmanager.yml"
-    text = config.read_text()
+    for name, secret in json.loads((folder / "secrets.json").read_text()).items():
+        (folder / name).write_text(secret)
+    text = config.read_text().replace("/run/credentials/prometheus-alertmanager.service", str(folder))
     for old, new in (
         ("/etc/prometheus/messages.tmpl", str(MONITORING / "alertmanager/messages.tmpl")),
         ("smtp.chilecito.test:587", f"127.0.0.1:{mail_port}"),
@@ -81,6 +92,8 @@ def alertmanager(folder: Path, **written: Any) -> Iterator[Told]:
     ):
         assert old in text
         text = text.replace(old, new)
+    if telegram:
+        text = text.replace("- bot_token_file:", f"- api_url: {telegram}\n        bot_token_file:")
     config.write_text(text)
     inbox = folder / "mail"
     inbox.mkdir()
@@ -116,6 +129,45 @@ def _wait(port: int, log: Path) -> None:
             time.sleep(0.1)
         else:
             return
+
+
+class _Ways(BaseHTTPRequestHandler):
+    """Everybody whom Alertmanager tells by HTTP: takes all, keeps what came by its path."""
+
+    came: dict[str, list[dict[str, Any]]]
+
+    def do_POST(self) -> None:
+        """Keep it, and answer as Telegram does."""
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.came.setdefault(self.path, []).append(body)
+        answer = b'{"ok": true, "result": {"message_id": 1, "date": 1, "chat": {"id": -5, "type": "group"}}}'
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def ways() -> Iterator[tuple[str, dict[str, list[dict[str, Any]]]]]:
+    """Run the receivers; give their address, and what comes by path."""
+    came: dict[str, list[dict[str, Any]]] = {}
+    with ThreadingHTTPServer(("127.0.0.1", 0), type("Ways", (_Ways,), {"came": came})) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", came
+        server.shutdown()
+
+
+def awaited(came: dict[str, list[dict[str, Any]]], path: str, count: int = 1) -> dict[str, Any]:
+    """Return the newest of so many things that came by a path."""
+    deadline = time.monotonic() + 30
+    while len(came.get(path, ())) < count:
+        assert time.monotonic() < deadline, came
+        time.sleep(0.1)
+    return came[path][-1]
 
 
 def starts(words: str) -> Callable[[str], bool]:
@@ -177,3 +229,50 @@ def test_only_the_urgent_comes_in_quiet_hours(tmp_path: Path) -> None:
         told.alert("DiskFailing", device="sda")
 
         assert [subject.partition(":")[0] for subject in told.subjects()] == ["URGENTE"]
+
+
+def test_each_way_is_told_and_told_of_the_end(tmp_path: Path) -> None:
+    """Webhook, Telegram and ntfy get what mail gets, as each of them reads it; who waits for calls gets those alone."""
+    with ways() as (address, came):
+        written = NEVER_QUIET | {
+            "monitoring_webhooks": [f"{address}/tickets?key=1"],
+            "monitoring_telegram_token": "1:a",
+            "monitoring_telegram_chat": -5,
+            "monitoring_ntfy": f"{address}/topic",
+            "monitoring_dead_mans_switch": f"{address}/alive",
+            "monitoring_language": "en",
+        }
+        with alertmanager(tmp_path, telegram=address, **written) as told:
+            told.alert("ArchiveDown")
+            told.alert("Watchdog")
+            ticket = awaited(came, "/tickets?key=1")
+            message = awaited(came, "/bot1:a/sendMessage")
+            (topic,) = (path for path in _path_of(came, "/topic"))
+            assert awaited(came, "/alive")["commonLabels"]["alertname"] == "Watchdog"
+            told.end("ArchiveDown")
+            assert awaited(came, "/tickets?key=1", 2)["status"] == "resolved"
+            assert "Resolved at" in awaited(came, "/bot1:a/sendMessage", 2)["text"]
+            assert awaited(came, topic, 2)["status"] == "resolved"
+
+    assert ticket["status"] == "firing"
+    assert ticket["alerts"][0]["annotations"]["action_es"]
+    assert int(message["chat_id"]) == -5
+    assert "The archive (Orthanc) stands still" in message["text"]
+    assert "pacs-runbook ArchiveDown" in message["text"]
+    asked = parse_qs(urlsplit(topic).query)
+    # ntfy fills these in from the JSON of the same request.
+    assert asked["template"] == ["yes"]
+    assert asked["title"] == ["{{.status}}: {{.commonLabels.alertname}}"]
+    assert asked["message"] == ["{{range .alerts}}{{.annotations.summary_en}} {{.annotations.action_en}} {{end}}"]
+    assert {"summary_en", "action_en"} <= came[topic][0]["alerts"][0]["annotations"].keys()
+    assert came[topic][0]["commonLabels"]["alertname"] == "ArchiveDown"
+    assert {alert["labels"]["alertname"] for one in came["/alive"] for alert in one["alerts"]} == {"Watchdog"}
+
+
+def _path_of(came: dict[str, list[dict[str, Any]]], begin: str) -> list[str]:
+    """Return the paths that begin so, once there is one."""
+    deadline = time.monotonic() + 30
+    while not (found := [path for path in came if path.startswith(begin)]):
+        assert time.monotonic() < deadline, came
+        time.sleep(0.1)
+    return found

@@ -13,10 +13,12 @@ from fakes.archive import MemoryArchive
 from fixtures.broken_rules import KNOWN
 from fixtures.study_rows import store_rows, study_row
 from pacs.database import Database
+from pacs.metrics import Metrics
 from pacs.ports import Json
 from pacs.routing.actions.orders import Tasks
 from pacs.routing.decisions.journal import DecisionJournal, Occasion
 from pacs.routing.rules.book import RuleBook
+from pacs.routing.rules.figures import RuleFigures
 from pacs.routing.rules.gathering import Gatherer
 from pacs.routing.rules.router import Router
 from pacs.routing.rules.ruleset import Subject, Verdict
@@ -43,6 +45,7 @@ class Labels(MemoryArchive):
     def __init__(self) -> None:
         super().__init__()
         self.labelled: dict[str, set[str]] = {}
+        self.asked: list[str] = []
 
     def get_json(self, path: str) -> Json:
         """Return the labels that there are."""
@@ -50,9 +53,12 @@ class Labels(MemoryArchive):
         return sorted(self.labelled)
 
     def post_json(self, path: str, body: Json) -> Json:
-        """Return the studies that have a label."""
-        assert path == "/tools/find"
+        """Return the studies that have a label, or how many."""
+        self.asked.append(path)
         found = sorted(self.labelled[body["Labels"][0]])
+        if path == "/tools/count-resources":
+            return {"Count": len(found)}
+        assert path == "/tools/find"
         return found[body["Since"] : body["Since"] + body["Limit"]]
 
 
@@ -64,16 +70,20 @@ class Hospital:
         self.archive, self.database = Labels(), database
         book = RuleBook(folder, KNOWN)
         book.activate(RULES, actor="person:test")
+        figures = RuleFigures(Metrics("1.2.3"))
         self.router = Router(
             database,
             book,
             Gatherer(database, self.archive),
             journal=DecisionJournal(database),
-            tasks=Tasks(database),
+            tasks=Tasks(database, figures),
             order=lambda *_: None,
+            figures=figures,
             time_zone=ASUNCION,
         )
-        self.watch = Watch(database, self.archive, book, self.router, time_zone=ASUNCION, clock=lambda: self.now)
+        self.seconds = 0.0
+        clocks = {"clock": lambda: self.now, "monotonic": lambda: self.seconds}
+        self.watch = Watch(database, self.archive, book, self.router, time_zone=ASUNCION, **clocks)
 
     def notes(self) -> list[tuple[str, str, str]]:
         """Return event, study and detail of what was noted so far, oldest first."""
@@ -154,6 +164,21 @@ def test_label_is_noted_once_each_time_it_is_set(hospital: Hospital) -> None:
     hospital.archive.labelled["urgent"].add("new")
     hospital.watch.look()
     assert hospital.notes() == [("label set", "new", "urgent")] * 2
+
+
+def test_labelled_studies_are_counted_and_only_listed_when_they_may_be_others(hospital: Hospital) -> None:
+    """Ten thousand studies with a label cost a count a look; one set as another was taken off is found in a minute."""
+    hospital.archive.labelled = {"urgent": {f"{number}" for number in range(10_000)}}
+    hospital.watch.look()
+    hospital.archive.asked.clear()
+    hospital.watch.look()
+    assert hospital.archive.asked == ["/tools/count-resources"]
+    hospital.archive.labelled["urgent"] = hospital.archive.labelled["urgent"] - {"7"} | {"new"}
+    hospital.watch.look()
+    assert hospital.notes() == []
+    hospital.seconds = 61.0
+    hospital.watch.look()
+    assert hospital.notes() == [("label set", "new", "urgent")]
 
 
 def test_decisions_are_forgotten_by_their_age(hospital: Hospital) -> None:

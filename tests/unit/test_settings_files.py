@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from pacs.settings_files.faults import Faults, FileError, did_you_mean
 from pacs.settings_files.marked_yaml import Node, read_marked
 
@@ -47,7 +48,10 @@ def test_values_stay_the_text_that_was_written() -> None:
         ("on", "NO", 1),
         ("number", "08", 2),
     ]
-    assert [(item.text, item.place.line) for item in entries["list"].texts("words")] == [("1_000", 4), ("2026-11-22", 5)]
+    assert [(item.text, item.place.line) for item in entries["list"].texts("words")] == [
+        ("1_000", 4),
+        ("2026-11-22", 5),
+    ]
     faults.raise_if_any(ListError)
 
 

@@ -14,6 +14,9 @@ from pacs.backup.collector import BackupCollector
 from pacs.backup.errors import Damage
 from pacs.backup.overview import FORECAST_YEARS
 from pacs.backup.runs import Runs
+from pacs.backup.saving import introduce
+from pacs.backup.settings import load
+from pacs.backup.site import Site
 
 GIGABYTE = 1000**3
 
@@ -94,6 +97,50 @@ def test_task_is_late_after_three_of_its_periods(made: Pages, folder: Path) -> N
     values = {tuple(one.labels.values()): one.value for one in samples(made, "pacs_backup_late")}
     assert values["clinic", "files"] == 1
     assert values["disk", "files"] == 0
+
+
+def test_what_was_never_done_is_late_and_counted_from_the_provisioning_on(made: Pages, tmp_path: Path) -> None:
+    """A server that was set up and never made a backup says so, on the page and to Prometheus."""
+    settings = tmp_path / "backup.yml"
+    place = "{name: clinic, kind: rest, url: 'rest:https://clinic', append_only: true, write_only: true}"
+    settings.write_text(f"state: {tmp_path}/backups\nplaces: [{place}]\n")
+    site = Site.of(load(settings), tmp_path)
+    introduce(site)
+    path = tmp_path / "backups" / "site.json"
+    assert not made.services.backups.overview().bad
+    since = datetime.now(UTC) - timedelta(days=2)
+    told = json.loads(path.read_text())
+    told["since"] = told["places"][0]["since"] = since.isoformat()
+    path.write_text(json.dumps(told))
+    introduce(site)
+    late = {(task.kind, task.place) for task in made.services.backups.overview().bad}
+    assert late == {("files", ""), ("log", ""), ("fixity", ""), ("files", "clinic"), ("log", "clinic")}
+    values = {tuple(one.labels.values()): one.value for one in samples(made, "pacs_backup_late")}
+    assert (values["clinic", "files"], values["clinic", "database"]) == (1, 0)
+    assert ("clinic", "check") not in values
+    watched = {
+        tuple(one.labels.values()): one.value for one in samples(made, "pacs_backup_watched_since_timestamp_seconds")
+    }
+    assert watched["", "drill"] == watched["clinic", "log"] == pytest.approx(since.timestamp(), abs=1)
+    page = made.client().get("/backups").get_data(as_text=True)
+    assert "Late" in page
+    assert "Not yet" in page
+
+
+def test_page_tells_to_which_moments_a_place_goes_back(made: Pages, folder: Path) -> None:
+    """The kept copies as they were last seen, and what the log has added since; how long deleted images stay."""
+    moments = "20260920T024000Z-20260930T023300Z_20261108T024000Z-20261122T023300Z"
+    (folder / "points.disk.json").write_text(json.dumps(moments))
+    with Runs(folder).run("log", "disk") as run:
+        run.facts["moments"] = "20261108T024000Z-20261122T114500Z"
+    site = json.loads((folder / "site.json").read_text())
+    site["places"][0]["keeps_days"] = 35
+    (folder / "site.json").write_text(json.dumps(site))
+    place = made.services.backups.overview().places[0]
+    assert [f"{until:%m-%d %H:%M}" for _, until in place.moments] == ["09-30 02:33", "11-22 11:45"]
+    page = made.client("pt").get("/backups").get_data(as_text=True)
+    assert "volta a qualquer segundo de" in page
+    assert "há mais de 35 dias" in page
 
 
 def test_forecast_goes_on_as_the_last_weeks(made: Pages, folder: Path) -> None:

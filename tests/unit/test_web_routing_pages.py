@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from fixtures.pages import Pages, pages
 from fixtures.routed_studies import RULES, store_deliveries, write_routing
+from pacs.routing.decisions.models import CopyRecord
 
 NEW_RULES = RULES.replace("at least 16", "at least 18")
 
@@ -180,6 +182,46 @@ def test_targets_are_listed_and_tried(made: Pages) -> None:
     for words in ("DICOMweb", "by asking it", "20:00-07:00", "2.1 MB/s", "Connection refused"):
         assert words in page, words
     assert client.post("/routing/targets/nobody/test").status_code == 404
+
+
+def test_only_outside_readers_are_among_the_readers(made: Pages) -> None:
+    """Who is no reader, such as the teaching files, is not among them, nor shown when asked for."""
+    store_deliveries(made.database)
+    page = made.client().get("/routing/readers?target=teaching").get_data(as_text=True)
+    assert "<option selected>night-reader</option><option>university</option>" in page
+    assert "ORTIZ" not in page
+
+
+def test_copy_is_told_of_and_removed(made: Pages) -> None:
+    """The journey tells a copy with its values and who had it made; a person removes it, which is told, too."""
+    study = store_deliveries(made.database)[0]
+    with made.database.session(write=True) as session:
+        session.add(
+            CopyRecord(
+                orthanc_study_id=study,
+                study_instance_uid="1.2.3",
+                copy_study_instance_uid="2.25.7",
+                rule="Name of the clinic",
+                actor="person:eva",
+                changes={"InstitutionName": "Clinic North"},
+                instances=1,
+                began_at=datetime.now(UTC),
+                made_at=datetime.now(UTC),
+                undone_by="",
+            )
+        )
+    client, address = made.client(), f"/routing/studies/{study}"
+    page = client.get(address).get_data(as_text=True)
+    for words in ("Copies with other values", "InstitutionName: Clinic North", "eva", "Remove the copy"):
+        assert words in page, words
+    made.archive.answers[f"/studies/{study}/series?expand"] = []
+    made.archive.outcomes |= {"/tools/find": [], "/tools/lookup 2.25.7": []}
+    answer = client.post("/routing/copies/1/undo", headers={"Sec-Fetch-Site": "same-origin"})
+    assert answer.status_code == 303
+    assert answer.headers["location"].endswith("undone=1")
+    page = client.get(f"{address}?undone=1").get_data(as_text=True)
+    assert "by A person at this server" in page
+    assert "Remove the copy" not in page
 
 
 def test_outside_reader_shows_sent_confirmed_and_read(made: Pages) -> None:

@@ -11,11 +11,12 @@ import pytest
 
 from fixtures.backup_states import backups_of_a_hospital
 from fixtures.monitored_hospital import golden_runs, half_a_year
+from fixtures.monitoring_content import MONITORING, alerts
 from fixtures.pages import Pages, pages
 from pacs.access.roles import ROLES_HEADER
 from pacs.monitoring.alerts import Alert
 from pacs.monitoring.figures import Disk, Modality, Snapshot
-from pacs.web.status_view import Severity, Topic, read_status
+from pacs.web.status_view import _RUNBOOKS, Severity, Topic, read_status
 
 NOW = datetime.now(UTC)
 ZONE = ZoneInfo("America/Asuncion")
@@ -25,7 +26,10 @@ ZONE = ZoneInfo("America/Asuncion")
 def made(tmp_path: Path) -> Iterator[Pages]:
     """Give the pages of an archive whose golden signal is on."""
     with pages(
-        tmp_path, access_required=True, monitoring={"GoldenSignal": {"EveryMinutes": 5}}, TimeZone="America/Asuncion"
+        tmp_path,
+        access_required=True,
+        monitoring={"GoldenSignal": {"EveryMinutes": 5}, "RunbookFolder": MONITORING / "runbooks"},
+        TimeZone="America/Asuncion",
     ) as started:
         started.archive.answers["/modalities?expand"] = {}
         yield started
@@ -168,6 +172,56 @@ def test_old_figures_are_told(made: Pages) -> None:
     """A page whose figures stand still must not look green."""
     made.services.monitoring.figures._latest = Snapshot(NOW - timedelta(minutes=11), (), None, (), ())
     assert topics(made) == [("warn", "figures")]
+
+
+LOCKED = Alert(
+    "DataVolumeLocked",
+    "",
+    "critical",
+    {"en": "The data volume is locked.", "es": "Está cerrado."},
+    {},
+    "DataVolumeLocked",
+)
+
+
+@pytest.mark.parametrize("role", ["admin", "radiologist", "technician", "referring", "machine", "none"])
+def test_what_to_do_is_for_who_reads_the_page(made: Pages, role: str) -> None:
+    """From the alert one gets to its steps; commands are shown to those who may give them."""
+    know(made, modality(), alerts=(LOCKED,))
+    assert 'status/runbooks/DataVolumeLocked"' in page(made, role=role)
+    answer = made.client("es").get("/status/runbooks/DataVolumeLocked", headers={ROLES_HEADER: role})
+    text = answer.get_data(as_text=True)
+    assert answer.status_code == 200
+    assert "El volumen de los datos está cerrado" in text
+    assert "Está cerrado." in text
+    assert "Es así ahora." in text
+    assert ("<pre" in text) is (role == "admin")
+    assert ("Esto cambia algo en el servidor." in text) is (role == "admin")
+
+
+def test_each_finding_has_its_runbook(made: Pages, tmp_path: Path) -> None:
+    """What the page finds by itself is told what to do about, too; each name is a runbook that there is."""
+    backups_of_a_hospital(tmp_path / "backups")
+    golden_runs(made.database, datetime.now(UTC), 3, failed=frozenset({2}))
+    know(made, SILENT, LACKING, disk=Disk(1000, 10, 1.0), alerts=(LOCKED,))
+    found = {finding.runbook for finding in read_status(made.services).findings}
+    assert found >= {
+        "GoldenPathBroken",
+        "ModalitySilent",
+        "ImagesWithoutOrderRising",
+        "DiskFullSoon",
+        "DataVolumeLocked",
+    }
+    assert found & {"BackupLate", "BackupFailed", "ArchiveFilesDamaged"}
+    assert {*found, *_RUNBOOKS.values()} <= alerts().keys()
+    assert page(made).count('class="what-to-do"') >= len(found)
+
+
+def test_alert_without_runbook_offers_none(made: Pages) -> None:
+    """An alert of somebody else's rules is told as it is, and a runbook that is not there is not found."""
+    know(made, modality(), alerts=(CRITICAL,))
+    assert 'class="what-to-do"' not in page(made)
+    assert made.client().get("/status/runbooks/Nobody", headers={ROLES_HEADER: "admin"}).status_code == 404
 
 
 def test_page_renews_only_what_changes(made: Pages) -> None:

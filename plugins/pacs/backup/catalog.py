@@ -66,7 +66,7 @@ class Broken:
 
 
 class Catalog:
-    """The catalog in a file. One process writes at a time: whoever holds the lock of the runs."""
+    """The catalog in a file. Two may write, `files` or `nightly` and `prune`, each what the other leaves alone."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +115,14 @@ class Catalog:
         return [str(UUID(bytes=row[0])) for row in rows]
 
     def note_gone(self, named: set[bytes], now: datetime) -> int:
-        """Note which files the index no longer names (`named`: keys of those that it does); return how many are new."""
+        """Note which files the index no longer names (`named`: keys of those that it does); return how many are new.
+
+        Those that it names again, after a restore, count as never gone.
+        """
+        back = [
+            row for row in self._database.execute("SELECT uuid FROM files WHERE gone_at IS NOT NULL") if row[0] in named
+        ]
+        self._database.executemany("UPDATE files SET gone_at = NULL WHERE uuid = ?", back)
         rows = self._database.execute("SELECT uuid FROM files WHERE gone_at IS NULL")
         gone = [row[0] for row in rows if row[0] not in named]
         self._database.executemany(

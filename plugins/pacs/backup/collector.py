@@ -13,7 +13,7 @@ _OUTCOMES = ("done", "running", "failed", "damage")
 
 
 class BackupCollector(Collector):
-    """Collects `pacs_backup_*` at each scrape. Nothing is told where there are no backups: alert on absence."""
+    """Collects `pacs_backup_*` at each scrape, from the provisioning on; nothing where backups were never set up."""
 
     def __init__(self, backups: Backups) -> None:
         self._backups = backups
@@ -44,6 +44,8 @@ def _add(families: dict[str, GaugeMetricFamily], task: Task) -> None:
     labels = [task.place, task.kind]
     if task.last_success is not None:
         families["last"].add_metric(labels, task.last_success.timestamp())
+    if task.watched_since is not None:
+        families["watched"].add_metric(labels, task.watched_since.timestamp())
     for outcome in _OUTCOMES:
         families["outcome"].add_metric([*labels, outcome], float(task.outcome == outcome))
     families["seconds"].add_metric(labels, float(task.facts.get("last_seconds", 0)))
@@ -59,6 +61,11 @@ def _families() -> dict[str, GaugeMetricFamily]:
     """Return the empty families by a short name."""
     texts = {
         "last": ("last_success_timestamp_seconds", "When a task of the backups last succeeded.", ["place", "kind"]),
+        "watched": (
+            "watched_since_timestamp_seconds",
+            "Since when a task of the backups is expected, whether or not it ever ran.",
+            ["place", "kind"],
+        ),
         "outcome": ("outcome", "1 for how the last run of a task ended.", ["place", "kind", "outcome"]),
         "seconds": ("last_duration_seconds", "How long the last success of a task took.", ["place", "kind"]),
         "late": ("late", "1 when a task has not succeeded for three of its periods.", ["place", "kind"]),

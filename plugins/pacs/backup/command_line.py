@@ -26,6 +26,7 @@ def add_commands(commands: Subparsers) -> None:
     check = _add(commands, "check", "check every repository", lambda site, options: saving.check(site, options.read))
     check.add_argument("--read", default="", help="how much of the data is read: 10%%, 100%%, 3/12")
     _add(commands, "prune", "let go what retention does not keep", lambda site, _: saving.prune(site))
+    _add(commands, "points", "tell to which moments each place goes back", lambda site, _: saving.points(site))
     aside = _add(commands, "consistency", "compare Orthanc's index with its files", _consistency)
     aside.add_argument("--quarantine", action="store_true", help="move orphans aside")
     whole = _add(commands, "fixity", "read the files that are due and compare their hashes", _fixity)

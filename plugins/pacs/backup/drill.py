@@ -105,13 +105,12 @@ class Drill:
 
     def _try_all(self, folder: Path) -> None:
         with self._timed("fetch database"):
-            database.fetch(self._place, folder / "pgbackrest")
+            copy = database.fetch(self._place, folder / "pgbackrest")
         cluster = ScratchPostgresql(self._settings.database, folder / "pgbackrest", folder)
-        archive = cluster.info().get("archive", [])
-        point = points.newest_within(points.of(self._place), archive[-1]["max"] if archive else "")
+        point = points.newest(points.of(self._place, since=copy.since), cluster.log().reaches)
         self.result.point, self.result.lsn = point.at.isoformat(timespec="seconds"), point.lsn
         with self._timed("restore database"):
-            cluster.restore({"lsn": point.lsn})
+            cluster.restore(point.target)
         with self._timed("replay log"):
             running = cluster.running()
             running.__enter__()

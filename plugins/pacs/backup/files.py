@@ -250,4 +250,5 @@ class Spool:
 
 
 def _point_json(point: Point, totals: Mapping[str, int]) -> dict[str, object]:
-    return {"at": point.at.isoformat(), "lsn": point.lsn, **asdict(point.cursor), "totals": dict(totals)}
+    told = {"at": point.at.isoformat(), "lsn": point.lsn, "timeline": point.timeline}
+    return {**told, **asdict(point.cursor), "totals": dict(totals)}

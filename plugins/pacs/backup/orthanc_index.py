@@ -81,11 +81,13 @@ class Point:
     Attributes
     ----------
     lsn : place in PostgreSQL's log, "" on SQLite.
+    timeline : of the log, as PostgreSQL writes it (00000001).
     """
 
     at: datetime
     lsn: str
     cursor: Cursor
+    timeline: str = ""
 
 
 @dataclass(frozen=True)
@@ -215,13 +217,14 @@ class Reading:
         return str(self._connection.execute(text("SELECT pg_walfile_name(pg_current_wal_lsn())")).scalar_one())[:8]
 
     def point(self) -> Point:
-        """Mark this moment in PostgreSQL's log."""
+        """Mark this moment in PostgreSQL's log. Our own commit follows it: PostgreSQL finds a time by commits alone."""
         if not self._is_postgresql:
             return Point(datetime.now(UTC), "", self.end())
+        self._connection.execute(text("SELECT pg_current_xact_id()"))
         at = self._connection.execute(text("SELECT clock_timestamp()")).scalar_one()
         name = f"pacs_{at.astimezone(UTC):%Y%m%dT%H%M%S}"
         lsn = self._connection.execute(text("SELECT pg_create_restore_point(:name)::text"), {"name": name}).scalar_one()
-        return Point(at.astimezone(UTC), lsn, self.end())
+        return Point(at.astimezone(UTC), lsn, self.end(), self.timeline())
 
     def studies_of(self, resources: Iterable[int]) -> dict[int, StudyName]:
         """Return the study of each resource; patients and what is gone have none."""
@@ -236,6 +239,17 @@ class Reading:
         for some in batched(sorted(set(resources)), _ROWS_AT_ONCE, strict=False):
             rows = self._connection.execute(query, {"those": list(some)})
             found |= {start: StudyName(public, str(uid or "").strip()) for start, public, uid in rows}
+        return found
+
+    def names_of(self, resources: Iterable[int]) -> dict[int, str]:
+        """Return the address of each resource in Orthanc's API, /instances/... or above; what is gone has none."""
+        query = text("SELECT internalid, resourcetype, publicid FROM Resources WHERE internalid IN :those").bindparams(
+            bindparam("those", expanding=True)
+        )
+        found: dict[int, str] = {}
+        for some in batched(sorted(set(resources)), _ROWS_AT_ONCE, strict=False):
+            rows = self._connection.execute(query, {"those": list(some)})
+            found |= {one: f"/{_LEVELS[level]}/{public}" for one, level, public in rows}
         return found
 
     def find_studies(self, study_instance_uid: str) -> list[str]:

@@ -17,14 +17,19 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_pascal
 
-from pacs.backup import status
+from pacs.backup import moments, status
 from pacs.errors import Conflict, NotFound, PacsError
 
 REQUEST = Path("requests") / "drill.json"
 SITE = "site.json"
 DRILLS = "drills.json"
+# To which moments a place goes back.
+NOTED = "points.{place}.json"
 REPORTS = "reports"
 FORECAST_YEARS = (1, 5, 10, 20)
+# What is done here, and at each place.
+_HERE = ("files", "log", "database", "nightly", "fixity", "consistency", "check", "prune", "drill")
+_THERE = ("files", "log", "database", "system")
 # So many periods without success are one missed run and a long one: late.
 _LATE_PERIODS = 3
 _LEAST_LATE = timedelta(minutes=5)
@@ -50,7 +55,8 @@ class Task:
     Attributes
     ----------
     kind : "files", "database", "log", "check", "nightly", "fixity", "consistency", "drill" ...
-    outcome : "done", "failed", "damage", "running".
+    outcome : "done", "failed", "damage", "running"; "" for what was never begun.
+    watched_since : when the place was named to the server; what was never done is late counted from there.
     """
 
     kind: str
@@ -61,6 +67,7 @@ class Task:
     next_at: datetime | None
     is_late: bool
     facts: Mapping[str, Any]
+    watched_since: datetime | None = None
 
     @property
     def is_bad(self) -> bool:
@@ -76,6 +83,8 @@ class PlaceState:
     ----------
     stored_bytes : what its repositories of images hold.
     free_bytes : of its disk, where that can be seen from here.
+    moments : what the database can go back to there: any second between both ends of each, oldest first.
+    keeps_days : for so long images stay that the archive deleted.
     """
 
     name: str
@@ -84,6 +93,8 @@ class PlaceState:
     tasks: tuple[Task, ...]
     stored_bytes: int
     free_bytes: int | None
+    moments: tuple[tuple[datetime, datetime], ...] = ()
+    keeps_days: int = 0
 
 
 @dataclass(frozen=True)
@@ -155,8 +166,8 @@ class Backups:
         """Return everything that is known now."""
         told, site = status.read(self._folder), _read(self._folder / SITE, {})
         schedule = site.get("schedule", {})
-        tasks = [_task(one, schedule) for one in told.values()]
-        places = tuple(_place(one, tasks, told) for one in site.get("places", ()))
+        tasks = [_task(one, schedule, _moment(site.get("since"))) for one in _expected(told, site)]
+        places = tuple(_place(one, tasks, told, self._folder) for one in site.get("places", ()))
         drills = tuple(_drill(one) for one in _read(self._folder / DRILLS, []))
         here = tuple(task for task in tasks if not task.place)
         asked = (self._folder / REQUEST).exists() or _is_locked(self._folder / "drill.lock")
@@ -182,12 +193,24 @@ class Backups:
         return path.read_bytes()
 
 
-def _task(told: Mapping[str, Any], schedule: Mapping[str, float]) -> Task:
+def _expected(told: Mapping[str, Mapping[str, Any]], site: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what was told, and for whatever has never told anything yet when that was first to be expected."""
+    found = list(told.values())
+    known = {(one.get("kind"), one.get("place") or "") for one in found}
+    wanted = [(kind, "", site.get("since")) for kind in _HERE]
+    for place in site.get("places", ()):
+        kinds = _THERE if place.get("write_only") else (*_THERE, "check")
+        wanted += [(kind, place["name"], place.get("since")) for kind in kinds]
+    never = [(kind, place, since) for kind, place, since in wanted if since and (kind, place) not in known]
+    return found + [{"kind": kind, "place": place, "since": since} for kind, place, since in never]
+
+
+def _task(told: Mapping[str, Any], schedule: Mapping[str, float], watched: datetime | None) -> Task:
     kind = str(told.get("kind", ""))
     success, began = _moment(told.get("last_success")), _moment(told.get("began"))
     period = timedelta(seconds=schedule[kind]) if kind in schedule else None
     late_after = max(period * _LATE_PERIODS, _LEAST_LATE) if period else None
-    since = success or began
+    since = success or began or _moment(told.get("since"))
     return Task(
         kind,
         str(told.get("place", "")),
@@ -197,10 +220,13 @@ def _task(told: Mapping[str, Any], schedule: Mapping[str, float]) -> Task:
         began + period if began and period else None,
         bool(late_after and since and datetime.now(UTC) - since > late_after),
         told,
+        _moment(told.get("since")) or watched,
     )
 
 
-def _place(one: Mapping[str, Any], tasks: Sequence[Task], told: Mapping[str, Mapping[str, Any]]) -> PlaceState:
+def _place(
+    one: Mapping[str, Any], tasks: Sequence[Task], told: Mapping[str, Mapping[str, Any]], folder: Path
+) -> PlaceState:
     name = str(one["name"])
     files = told.get(f"files.{name}", {})
     return PlaceState(
@@ -210,7 +236,16 @@ def _place(one: Mapping[str, Any], tasks: Sequence[Task], told: Mapping[str, Map
         tuple(task for task in tasks if task.place == name),
         int(files.get("stored_bytes", 0)),
         files.get("free_bytes"),
+        _moments(folder, name, told.get(f"log.{name}", {})),
+        int(one.get("keeps_days", 0)),
     )
+
+
+def _moments(folder: Path, place: str, log: Mapping[str, Any]) -> tuple[moments.Range, ...]:
+    """Return what a place goes back to, as it was when that was last looked at, and what the log has added since."""
+    found = moments.decoded(str(_read(folder / NOTED.format(place=place), "")))
+    known = moments.extended(found, moments.decoded(str(log.get("moments", ""))))
+    return tuple(one for one in known if one[0] < one[1])
 
 
 def _forecast(told: Mapping[str, Mapping[str, Any]], places: Sequence[PlaceState]) -> Forecast | None:

@@ -1,8 +1,9 @@
 """The places: a disk, a rest-server, a host by SFTP, a bucket. Each holds repositories by name, made when needed.
 
-`files-2026-11` packs of the month, `database-2026-11` PostgreSQL's backups and log of the month, `system` the plugins'
-folders, `escrow` what is needed to begin anew. A repository a month keeps restic's index small, so that the five-minute
-delta takes as long after twenty years as on the first day; months that are over change no more.
+`files-2026-11` packs of the month, `database-2026-11` copies of PostgreSQL's backups, `log-2026-11-22` its log of a
+day, `system` the plugins' folders, `escrow` what is needed to begin anew. A repository a month keeps restic's index
+small, so that the five-minute delta takes as long after twenty years as on the first day; months that are over change
+no more.
 """
 
 from __future__ import annotations
@@ -57,6 +58,15 @@ class Place:
         return Repository(
             name, self.name, address, password, self._cache, options=self._options(), environment=self._environment()
         )
+
+    def may_have(self, name: str) -> bool:
+        """Tell whether a repository may be there, where that is seen without asking restic: on a disk."""
+        return self.settings.kind is not PlaceKind.LOCAL or (Path(self.settings.url) / name / "config").is_file()
+
+    def remove(self, name: str) -> None:
+        """Remove a repository that holds nothing any more; elsewhere than on a disk its empty shell stays."""
+        if self.settings.kind is PlaceKind.LOCAL:
+            shutil.rmtree(Path(self.settings.url) / name)
 
     def require_reachable(self) -> None:
         """Raise PlaceError, within seconds, when nobody answers or the disk is not there."""

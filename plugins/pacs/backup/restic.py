@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import batched
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,11 +20,15 @@ _NO_REPOSITORY = 10
 _LOCKED = 11
 _WRONG_PASSWORD = 12
 _INCOMPLETE = 3
+# What a backup says whose parent was let go.
+_PARENT_GONE = "failed to load snapshot"
 # Another run of ours is waited for so long: what takes an exclusive lock (check, prune) goes by months.
 _PATIENCE = "10m"
 # MiB. Fewer files at a place that keeps twenty years of them.
 _PACK_MIB = "64"
 _PIECE_BYTES = 1024 * 1024
+# A command line has its limit.
+_WORDS_AT_ONCE = 1000
 # Snapshots carry a name of our own: a new machine goes on where the old one ended.
 _HOST = "pacs"
 
@@ -35,11 +40,13 @@ class Snapshot:
     Attributes
     ----------
     tags : name=value.
+    size : how many files and bytes are in it.
     """
 
     snapshot_id: str
     at: datetime
     tags: Mapping[str, str]
+    size: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -130,7 +137,7 @@ class Repository:
             try:
                 return self._ask(*words, "--parent", parent, folder=folder)
             except ProgramError as error:
-                if error.ended_with != _INCOMPLETE:
+                if error.ended_with != _INCOMPLETE and _PARENT_GONE not in error.words:
                     raise self._fault(error) from error
         return self._run_or_make(*words, "--force", folder=folder)
 
@@ -186,7 +193,10 @@ class Repository:
     def forget(self, *words: str, prune: bool = False) -> None:
         """Forget snapshots: identifiers, or restic's --keep-... rules."""
         self.unlock()
-        self._run("forget", *words, *(["--prune", "--max-unused", "5%"] if prune else []))
+        for some in batched(words, _WORDS_AT_ONCE, strict=False):
+            self._run("forget", *some)
+        if prune:
+            self._run("prune", "--max-unused", "5%")
 
     def unlock(self) -> None:
         """Remove the locks of runs that were killed; those of living ones stay."""
@@ -241,4 +251,6 @@ def _snapshots(text: str) -> list[Snapshot]:
 
 def _snapshot(found: Mapping[str, Any]) -> Snapshot:
     tags = dict(tag.split("=", 1) for tag in found.get("tags") or () if "=" in tag)
-    return Snapshot(found["id"], datetime.fromisoformat(found["time"]), tags)
+    told = found.get("summary", {})
+    size = (int(told.get("total_files_processed", 0)), int(told.get("total_bytes_processed", 0)))
+    return Snapshot(found["id"], datetime.fromisoformat(found["time"]), tags, size)

@@ -12,20 +12,23 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pacs.backup import consistency, database, escrow, packs, points, programs
-from pacs.backup.database import recovery_options
+from pacs.backup import consistency, copies, database, escrow, moments, packs, points, programs
+from pacs.backup.database import DatabaseBackup, recovery_options
 from pacs.backup.errors import BackupError, ProgramError
 from pacs.backup.orthanc_index import Attachment
 from pacs.backup.places import Place
 from pacs.backup.plans import Plan
+from pacs.backup.runs import DATABASE_LOCK, FILES_LOCK, LOG_LOCK, PRUNE_LOCK
 from pacs.backup.site import Site
 from pacs.backup.storage import Storage
 
 _FORMER = "%Y%m%dT%H%M%S"
+_ELSEWHERE = "`points` tells which place goes back to which moments: --place."
 
 
 class DatabaseRestore:
@@ -47,8 +50,9 @@ class DatabaseRestore:
         """Tell what will be done."""
         cluster, services = self._settings.cluster, self._site.settings.services
         until = next(iter(self._target.values()), "the end of the log")
-        source = f"what {self._place.name} has" if self._place else str(self._settings.repository)
+        source = f"{self._place.name}, {self._copy_at(self._place)}" if self._place else self._repository_here()
         steps = [
+            "stop the backups, and let none begin until this is done",
             f"stop {services.orthanc or 'Orthanc'} and {services.postgresql or 'PostgreSQL'}",
             f"move {cluster} aside (it is kept)",
             f"restore it from {source} and replay the log to {until}",
@@ -63,9 +67,24 @@ class DatabaseRestore:
 
     def do(self) -> str:
         """Do it, as root. Raise BackupError: PostgreSQL still runs; nothing was changed then."""
+        with self._without_backups():
+            return self._do()
+
+    @contextmanager
+    def _without_backups(self) -> Iterator[None]:
+        """Have no backup run: its database would go away under it, or half of a restore be sent. Raise Busy."""
+        if units := self._site.settings.services.backups:
+            programs.run(["systemctl", "stop", units])
+        with ExitStack() as locks:
+            for name in (FILES_LOCK, DATABASE_LOCK, LOG_LOCK, PRUNE_LOCK):
+                locks.enter_context(self._site.runs.lock(name))
+            yield
+
+    def _do(self) -> str:
         services = self._site.settings.services
-        # Before anything stops: a place that does not answer changes nothing.
+        # Before anything stops: a place that does not answer changes nothing, nor does a moment that is out of reach.
         fetched = self._fetched_repository(self._place) if self._place else None
+        self._require_reached(fetched or self._settings.repository)
         for unit in filter(None, (services.orthanc, services.postgresql)):
             programs.run(["systemctl", "stop", unit])
         cluster = self._settings.cluster
@@ -120,8 +139,29 @@ class DatabaseRestore:
         fetched = repository.with_name(f"{repository.name}.fetched")
         shutil.rmtree(fetched, ignore_errors=True)  # of an attempt that was cut off
         fetched.mkdir(mode=0o750)
-        database.fetch(place, fetched)
+        database.fetch(place, fetched, self._moment)
         return fetched
+
+    def _copy_at(self, place: Place) -> str:
+        """Tell which copy of a place it is. Raise BackupError: none goes back to the moment."""
+        return f"as it was sent on {copies.choose(place, self._moment).snapshot.at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+    def _repository_here(self) -> str:
+        self._require_reached(self._settings.repository)
+        return str(self._settings.repository)
+
+    def _require_reached(self, repository: Path) -> None:
+        """Raise BackupError when a repository of pgBackRest does not go back to the moment."""
+        here = DatabaseBackup(self._site.settings, repository)
+        if "lsn" in self._target and not here.log().reaches(self._target["lsn"]):
+            raise BackupError(f"{repository} does not reach {self._target['lsn']}.", remedy=_ELSEWHERE)
+        first = datetime.fromisoformat(str(here.newest()["first"]))
+        if self._moment and not first <= self._moment <= datetime.now(UTC):
+            raise BackupError(f"{repository} goes back to {first} and no further than now.", remedy=_ELSEWHERE)
+
+    @property
+    def _moment(self) -> datetime | None:
+        return datetime.fromisoformat(self._target["time"]) if "time" in self._target else None
 
     def _replace_repository(self, fetched: Path) -> None:
         """Take what was fetched into use; the former is kept."""
@@ -155,7 +195,7 @@ class FilesRestore:
         for batch in points.batches(self._place):
             if not missing:
                 break
-            names = _names_in(batch)
+            names = names_in(batch)
             if wanted := names & missing.keys():
                 packs.extract(batch.repository, batch.snapshot.snapshot_id, storage.folder, names - wanted)
             for uuid in wanted:
@@ -173,7 +213,8 @@ class FilesRestore:
             return [one for one in index.paged() if one.uuid not in present]
 
 
-def _names_in(batch: points.StoredBatch) -> set[str]:
+def names_in(batch: points.StoredBatch) -> set[str]:
+    """Return the names of a batch's files, by its lists."""
     lists = packs.texts(batch.repository, batch.snapshot.snapshot_id, packs.LISTS)
     return {line.partition(" ")[0] for _, text in lists for line in text.splitlines()}
 
@@ -216,13 +257,7 @@ def _target(to: str) -> dict[str, str]:
     high, slash, low = to.partition("/")
     if slash and all(part and set(part) <= set("0123456789abcdefABCDEF") for part in (high, low)):
         return {"lsn": to}
-    try:
-        moment = datetime.fromisoformat(to)
-    except ValueError:
-        raise BackupError(f"Expected a moment such as 2026-11-22 11:45:00+00:00, found {to!r}.") from None
-    if moment.tzinfo is None:
-        raise BackupError(f"{to!r} has no time zone.", remedy="Add it: 2026-11-22 11:45:00-03:00.")
-    return {"time": moment.isoformat(sep=" ")}
+    return {"time": moments.read(to).isoformat(sep=" ")}
 
 
 def _is_own(path: Path) -> bool:

@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 
 from pacs.archive_http import HttpArchive
-from pacs.backup import database, packs, points, scratch
+from pacs.backup import database, moments, packs, points, scratch
 from pacs.backup.errors import BackupError, Damage
 from pacs.backup.orthanc_index import Attachment, OrthancIndex
 from pacs.backup.places import Place
@@ -44,7 +44,7 @@ class StudiesRestore:
         self._place = place
         self._study = study
         self._patient = patient
-        self._to = to
+        self._until = moments.read(to) if to else None
 
     @contextmanager
     def chosen(self) -> Iterator[Chosen]:
@@ -53,12 +53,11 @@ class StudiesRestore:
         room = Scratch(self._site.settings.work / "scratch")
         try:
             folder = room.new_folder()
-            database.fetch(self._place, folder / "pgbackrest")
+            copy = database.fetch(self._place, folder / "pgbackrest", self._until)
             cluster = ScratchPostgresql(self._site.settings.database, folder / "pgbackrest", folder)
-            archive = cluster.info().get("archive", [])
-            known = [one for one in points.of(self._place) if not self._to or one.at.isoformat() <= self._to]
-            point = points.newest_within(known, archive[-1]["max"] if archive else "", counted=False)
-            cluster.restore({"lsn": point.lsn})
+            known = points.of(self._place, until=self._until, since=copy.since)
+            point = points.newest(known, cluster.log().reaches, counted=False)
+            cluster.restore(point.target)
             with cluster.running(), OrthancIndex(cluster.url(self._site.settings.database.orthanc)) as index:
                 yield self._find(index, point)
         finally:

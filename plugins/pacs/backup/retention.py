@@ -1,32 +1,40 @@
 """What is kept how long, and letting go of the rest, safely.
 
-Restore points of the database: hourly, daily, monthly, yearly, as each place's policy says. Images: as long as the
-archive has them, and after their deletion as long as the oldest daily point: every point within the window is whole.
+Copies of the database: hourly, daily, monthly, yearly, as each place's policy says, over all months together. Each goes
+back to any second of the week or two before it, so daily ones make an unbroken line. Images: as long as the archive has
+them, and after their deletion as long as the oldest daily copy: every moment within that window is whole. A month of
+which nothing is kept goes as a whole.
 
 Safe: a repository is checked before anything in it is forgotten, and never more than one at a time; forgetting and
-pruning are restic's, which takes an exclusive lock and removes data after it has rewritten what is still needed.
+pruning are restic's, which takes an exclusive lock and removes data after it has rewritten what is still needed. So the
+month that is written to is never pruned, only forgotten in, which takes a moment: backups go on meanwhile. What it lets
+go leaves the disk when it is over.
 """
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from pacs.backup import packs
+from pacs.backup import copies, packs, points
 from pacs.backup.catalog import Catalog
 from pacs.backup.errors import BackupError
+from pacs.backup.moments import Range
 from pacs.backup.orthanc_index import Attachment
 from pacs.backup.places import ESCROW, SYSTEM, Place
-from pacs.backup.restic import Repository
-from pacs.backup.settings import Retention
+from pacs.backup.points import Month
+from pacs.backup.restic import Repository, Snapshot
+from pacs.backup.settings import PlaceKind, Retention
 from pacs.backup.site import Site, each
 from pacs.backup.storage import measure
 
-_MONTH = re.compile(r"\d{4}-\d{2}")
+_PERIODS = {"hourly": "%Y-%m-%d %H", "daily": "%Y-%m-%d", "monthly": "%Y-%m", "yearly": "%Y"}
+# Logs of days that nobody let go in so long, at a place that does not list what it has, stay.
+_DAYS_OF_LOGS = 40
+_A_DAY = timedelta(days=1)
 
 
 def prune(site: Site, places: Sequence[Place], catalog: Catalog) -> None:
@@ -36,80 +44,179 @@ def prune(site: Site, places: Sequence[Place], catalog: Catalog) -> None:
     ------
     PlaceError : one is damaged or out of reach; nothing of it was let go, of the others what was due.
     """
+    for left in site.settings.work.glob("rewrite-*"):  # of a run that was killed
+        shutil.rmtree(left)
     closed = {batch.name for batch in catalog.batches() if batch.closed}
     days = max(place.settings.retention.daily for place in places)
     gone = catalog.gone_before(datetime.now(UTC) - timedelta(days=days))
-    gone = {batch: uuids for batch, uuids in gone.items() if batch in closed}
+    gone = {batch: uuids for batch, uuids in gone.items() if batch in closed and _is_over(batch)}
     each(places, lambda place: _apply(site, place, catalog, gone))
     with catalog.transaction():
         catalog.forget_files(uuid for uuids in gone.values() for uuid in uuids)
+
+
+def repositories_of(place: Place) -> list[str]:
+    """Return the names of the repositories that a place has; of the days' logs those that the newest copy needs."""
+    names = [month.repository.name for kind in ("files", "database") for month in points.months_at(place, kind)]
+    newest = next(copies.at(place), None)
+    names += [repository.name for repository, _ in newest.logs] if newest else []
+    return names + [name for name in (SYSTEM, ESCROW) if place.repository(name).exists()]
+
+
+def kept(moments: Iterable[datetime], policy: Retention) -> set[datetime]:
+    """Return which of some moments a policy keeps: the last one of each period, of so many periods, and the newest."""
+    ordered = sorted(moments)
+    chosen = set(ordered[-1:])
+    for kind, shape in _PERIODS.items():
+        last_of = {f"{one.astimezone(UTC):{shape}}": one for one in ordered}
+        number = getattr(policy, kind)
+        chosen |= set(list(last_of.values())[-number:] if number else ())
+    return chosen
 
 
 def _apply(site: Site, place: Place, catalog: Catalog, gone: Mapping[str, list[str]]) -> None:
     if place.settings.append_only:
         raise BackupError(f"{place.name} is append-only.", remedy="Its keeper prunes: see RESTORE.md.")
     place.require_reachable()
-    for name in repositories_of(site, place):
-        repository = place.repository(name)
-        repository.check()
-        if name == SYSTEM or name.startswith("database-"):
-            repository.forget("--group-by", "tags", *_rules(place.settings.retention), prune=True)
-        elif name == ESCROW:
-            repository.forget("--keep-last", "10", "--keep-monthly", "24", prune=True)
-        else:
-            _keep_newest_of_each_batch(repository)
+    _let_go_of_copies(place)
+    _let_go_of_logs(place)
+    copies.note(site.settings.state, place)
+    _forget_by_rules(place, SYSTEM, "--group-by", "tags", *_rules(place.settings.retention))
+    _forget_by_rules(place, ESCROW, "--keep-last", "10", "--keep-monthly", "24")
+    for month in points.months_at(place, "files"):
+        _keep_newest_of_each_batch(month)
     _let_go_of_deleted(site, place, catalog, gone)
+    _let_go_of_empty(place, catalog, gone)
 
 
-def repositories_of(site: Site, place: Place) -> list[str]:
-    """Return the names of the repositories that a place has."""
-    with site.catalog() as catalog:
-        months = sorted({batch[:7] for batch in catalog.sent(place.name)})
-    names = [f"files-{month}" for month in months]
-    names += [f"database-{month}" for month in _database_months(months)] + [SYSTEM, ESCROW]
-    return [name for name in names if place.repository(name).exists()]
-
-
-def _database_months(months: list[str]) -> Iterator[str]:
-    now = f"{datetime.now(UTC):%Y-%m}"
-    yield from sorted({*months, now})
+def _forget_by_rules(place: Place, name: str, *rules: str) -> None:
+    repository = place.repository(name)
+    if place.may_have(name) and repository.exists():
+        repository.check()
+        repository.forget(*rules, prune=True)
 
 
 def _rules(policy: Retention) -> list[str]:
-    kinds = ("hourly", "daily", "monthly", "yearly")
-    rules = [(kind, getattr(policy, kind)) for kind in kinds]
+    rules = [(kind, getattr(policy, kind)) for kind in _PERIODS]
     return [word for kind, number in rules if number for word in (f"--keep-{kind}", str(number))]
 
 
-def _keep_newest_of_each_batch(repository: Repository) -> None:
+def _let_go_of_copies(place: Place) -> None:
+    """Forget the copies of the database that the policy does not keep, whatever month they are in."""
+    months = list(points.months_at(place, "database"))
+    keep = kept((one.at for month in months for one in month.snapshots if _is_copy(one)), place.settings.retention)
+    for month in months:
+        _forget(place, month, [one for one in month.snapshots if one.at not in keep or not _is_copy(one)])
+
+
+def _is_copy(snapshot: Snapshot) -> bool:
+    return snapshot.tags.get("database") == copies.WHOLE
+
+
+def _forget(place: Place, month: Month, gone: Sequence[Snapshot]) -> None:
+    if not gone and not month.is_last:
+        return
+    if month.is_over:
+        month.repository.check()
+    is_empty = len(gone) == len(month.snapshots)
+    month.repository.forget(*(one.snapshot_id for one in gone), prune=month.is_over)
+    if is_empty and month.is_over:
+        place.remove(month.repository.name)
+
+
+def _let_go_of_logs(place: Place) -> None:
+    """Let go the logs of days that the newest copy has in itself, and of the others all but each hour's last."""
+    newest = next(copies.at(place), None)
+    if newest is None:
+        return
+    today = datetime.now(UTC).date()
+    hours = timedelta(hours=place.settings.retention.hourly)
+    oldest = min(newest.snapshot.at, datetime.now(UTC) - hours).astimezone(UTC).date()
+    for day in _days_of_logs(place, today):
+        name = copies.log_repository(day)
+        repository = place.repository(name)
+        snapshots = repository.snapshots_if_any() if place.may_have(name) else []
+        stay = kept((one.at for one in snapshots), Retention(hourly=24)) if day >= oldest else set()
+        gone = [one.snapshot_id for one in snapshots if one.at not in stay]
+        if gone:
+            repository.forget(*gone, prune=True)
+        if day < oldest and place.may_have(name):
+            place.remove(name)
+
+
+def _days_of_logs(place: Place, today: date) -> Iterator[date]:
+    """Yield the days before today whose log a place may have."""
+    if place.settings.kind is PlaceKind.LOCAL:
+        names = sorted(path.name for path in Path(place.settings.url).glob("log-????-??-??"))
+        yield from (day for name in names if (day := date.fromisoformat(name[4:])) < today)
+    else:
+        yield from (today - ago * _A_DAY for ago in range(1, _DAYS_OF_LOGS))
+
+
+def _keep_newest_of_each_batch(month: Month) -> None:
     """Forget snapshots of batches but the newest, which holds all that the older ones hold; nothing is pruned."""
-    repository.forget("--group-by", "tags", "--keep-last", "1")
+    if len({one.tags.get("batch") for one in month.snapshots}) < len(month.snapshots):
+        month.repository.forget("--group-by", "tags", "--keep-last", "1")
 
 
 def _let_go_of_deleted(site: Site, place: Place, catalog: Catalog, gone: Mapping[str, list[str]]) -> None:
-    """Write the batches anew that hold files which the archive deleted before the oldest daily point."""
+    """Write the batches anew that hold files which the archive deleted before the oldest daily copy."""
     for batch, uuids in gone.items():
-        sent = catalog.sent(place.name).get(batch)
-        if sent is None or not sent[1]:
+        _, is_whole, snapshot = catalog.sent(place.name).get(batch, (0, False, ""))
+        if not is_whole or not snapshot:
             continue
         repository = place.repository(f"files-{batch[:7]}")
-        with tempfile.TemporaryDirectory(dir=site.settings.work, prefix="rewrite-") as room:
-            folder = Path(room)
-            packs.lay_out(folder)
-            for name, text in packs.texts(repository, sent[2], packs.POINTS):
-                packs.write_durably(folder / packs.POINTS / f"{name}{packs.POINT}", text)
-            _write_without(folder, list(packs.members_into(repository, sent[2], folder / "files", set(uuids))))
-            shutil.rmtree(folder / "files")
-            saved = repository.save(folder, {"batch": batch}, compressed=True)
-        repository.forget(sent[2], prune=True)
-        catalog.note_sent(place.name, batch, 1, closed=True, snapshot=saved.snapshot_id)
+        repository.check()
+        fresh = _written_without(site, repository, batch, snapshot, set(uuids))
+        repository.forget(snapshot, prune=True)
+        catalog.note_sent(place.name, batch, 1, closed=True, snapshot=fresh)
         site.runs.audit("let go", place=place.name, batch=batch, files=len(uuids))
 
 
-def _write_without(folder: Path, kept: list[str]) -> None:
+def _written_without(site: Site, repository: Repository, batch: str, snapshot: str, uuids: set[str]) -> str:
+    """Save a batch anew without some files, and return the snapshot."""
+    with tempfile.TemporaryDirectory(dir=site.settings.work, prefix="rewrite-") as room:
+        folder = Path(room)
+        packs.lay_out(folder)
+        for name, text in packs.texts(repository, snapshot, packs.POINTS):
+            packs.write_durably(folder / packs.POINTS / f"{name}{packs.POINT}", text)
+        _write_pack(folder, list(packs.members_into(repository, snapshot, folder / "files", uuids)))
+        shutil.rmtree(folder / "files")
+        return repository.save(folder, {"batch": batch}, compressed=True).snapshot_id
+
+
+def _write_pack(folder: Path, uuids: list[str]) -> None:
     rows = []
-    for uuid in kept:
+    for uuid in uuids:
         with (folder / "files" / uuid).open("rb") as file:
             measured = measure(file)
         rows.append(Attachment(0, 0, uuid, measured.size_bytes, 0, measured.md5, ""))
-    packs.write(folder, "rewritten", folder / "files", rows)
+    if rows:
+        packs.write(folder, "rewritten", folder / "files", rows)
+
+
+def _let_go_of_empty(place: Place, catalog: Catalog, gone: Mapping[str, list[str]]) -> None:
+    """Let go the batches without files whose restore points no copy reaches any more, and months without batches."""
+    reached = copies.ranges(copies.at(place))
+    months = {month.name: month for month in points.months_at(place, "files")}
+    left = {name: {one.tags.get("batch") for one in month.snapshots} for name, month in months.items()}
+    for batch, (_, is_whole, snapshot) in catalog.sent(place.name).items():
+        files = set(catalog.files_of(batch)) - set(gone.get(batch, ()))
+        if not is_whole or not snapshot or files or not _is_over(batch) or _is_within(batch, reached):
+            continue
+        place.repository(f"files-{batch[:7]}").forget(snapshot, prune=True)
+        catalog.note_sent(place.name, batch, 0, closed=True, snapshot="")
+        left.get(batch[:7], set()).discard(batch)
+    for name in (name for name, rest in left.items() if not rest):
+        place.remove(f"files-{name}")
+
+
+def _is_over(batch: str) -> bool:
+    """Tell whether the month of a batch is over: nobody but us writes to its repository."""
+    return batch[:7] < f"{datetime.now(UTC):%Y-%m}"
+
+
+def _is_within(batch: str, reached: Iterable[Range]) -> bool:
+    """Tell whether a copy of the database goes back to the day of a batch."""
+    day = date.fromisoformat(batch[:10])
+    return any(since.date() - _A_DAY <= day <= until.date() + _A_DAY for since, until in reached)

@@ -18,6 +18,13 @@ from pacs.backup.errors import BackupError, Busy
 from pacs.errors import PacsError
 
 STATUS = "status"
+# Locks: one run of each kind at a time.
+FILES_LOCK = "files"
+DATABASE_LOCK = "database"
+# Apart from the lock of base backups: the log goes on while one of them is sent, however long that takes.
+LOG_LOCK = "log"
+CHECK_LOCK = "check"
+PRUNE_LOCK = "prune"
 _FREQUENT = frozenset({"files", "log"})
 AUDIT = "audit.jsonl"
 _HISTORY = 60
@@ -78,6 +85,10 @@ class Runs:
             self._end(run, "damage" if getattr(error, "exit_status", 0) == 5 else "failed", words)  # noqa: PLR2004
             raise
         self._end(run, "done", run.sentence)
+
+    def tell(self, run: Run) -> None:
+        """Write what a run has learnt so far: the log is shipped by it while the images are still being sent."""
+        self._write(run, outcome="running")
 
     def audit(self, action: str, **facts: object) -> None:
         """Add a line to the audit trail; it is on the disk when this returns."""

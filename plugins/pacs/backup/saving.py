@@ -4,30 +4,39 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
-from pacs.backup import escrow, retention
+from pacs.backup import copies, escrow, moments, retention
 from pacs.backup.catalog import Catalog
 from pacs.backup.database import DatabaseBackup
+from pacs.backup.errors import BackupError
 from pacs.backup.files import PACK_BYTES, Spool
 from pacs.backup.orthanc_index import Attachment, OrthancIndex
 from pacs.backup.overview import SITE
 from pacs.backup.places import SYSTEM, Place
-from pacs.backup.runs import STATUS, Run, read_status, replace
+from pacs.backup.reached import reached
+from pacs.backup.runs import (
+    CHECK_LOCK,
+    DATABASE_LOCK,
+    FILES_LOCK,
+    LOG_LOCK,
+    PRUNE_LOCK,
+    STATUS,
+    Run,
+    read_status,
+    replace,
+)
 from pacs.backup.site import Site, each
 
-_FILES_LOCK = "files"
-_DATABASE_LOCK = "database"
-# Apart from the lock of base backups: the log goes on while one of them is sent, however long that takes.
-_LOG_LOCK = "log"
-_CHECK_LOCK = "check"
 _ALL = "100%"
 
 
 def files(site: Site) -> str:
     """Pack what is new since the last run, mark a restore point, send all to every place."""
-    with site.runs.lock(_FILES_LOCK), site.catalog() as catalog, site.runs.run("files") as run:
+    with site.runs.lock(FILES_LOCK), site.catalog() as catalog, site.runs.run("files") as run:
         spool = Spool(site.settings, catalog)
         spool.recover()
         with site.index() as index:
@@ -36,6 +45,7 @@ def files(site: Site) -> str:
             point, new, _ = spool.mark(index)
         run.facts |= {"new_files": new, "point": point.at.isoformat(timespec="seconds"), "lsn": point.lsn}
         run.sentence = f"{new} new files; restore point {point.at:%Y-%m-%d %H:%M:%S} UTC."
+        site.runs.tell(run)
         _send_files(site, spool, catalog)
         run.facts["waiting_bytes"] = spool.waiting_bytes()
         return run.sentence
@@ -43,7 +53,7 @@ def files(site: Site) -> str:
 
 def nightly(site: Site) -> str:
     """Compare the whole index with what was packed, pack what is missing, and do what is done once a day."""
-    with site.runs.lock(_FILES_LOCK), site.catalog() as catalog, site.runs.run("nightly") as run:
+    with site.runs.lock(FILES_LOCK), site.catalog() as catalog, site.runs.run("nightly") as run:
         spool = Spool(site.settings, catalog)
         spool.recover()
         named = _gather(site, spool, catalog, run)
@@ -52,6 +62,7 @@ def nightly(site: Site) -> str:
                 run.facts["gone"] = catalog.note_gone(named, datetime.now(UTC))
             point, new, totals = spool.mark(index, counted=True)
         run.facts |= {"point": point.at.isoformat(timespec="seconds"), "lsn": point.lsn, "new_files": new, **totals}
+        site.runs.tell(run)
         _send_files(site, spool, catalog)
         with site.places() as opened:
             each(opened, lambda place: _save_system(site, place))
@@ -94,7 +105,7 @@ def _gather(site: Site, spool: Spool, catalog: Catalog, run: Run) -> set[bytes]:
 def _send_files(site: Site, spool: Spool, catalog: Catalog) -> None:
     """Send to every place, each with a status of its own, and let go what all have."""
     spool.close_former_days()
-    _introduce(site)
+    introduce(site)
 
     def send(place: Place) -> None:
         with site.runs.run("files", place.name) as run:
@@ -108,10 +119,30 @@ def _send_files(site: Site, spool: Spool, catalog: Catalog) -> None:
     spool.clear([place.name for place in site.settings.places])
 
 
-def _introduce(site: Site) -> None:
-    """Tell the pages which places there are and how often things are done; no secret stands in it."""
-    shown = [{"name": one.name, "kind": one.kind.value, "append_only": one.append_only} for one in site.settings.places]
-    told = {"places": shown, "schedule": site.settings.schedule.model_dump()}
+def introduce(site: Site) -> None:
+    """Tell the pages which places there are, how often things are done, and since when; no secret stands in it.
+
+    What was never done counts from that moment on: it is late as soon as what was done once would be.
+    """
+    former = read_status(site.settings.state / SITE)
+    since = {one["name"]: one.get("since", "") for one in former.get("places", ())}
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    shown = [
+        {
+            "name": one.name,
+            "kind": one.kind.value,
+            "append_only": one.append_only,
+            "write_only": one.write_only,
+            "keeps_days": one.retention.daily,
+            "since": since.get(one.name) or now,
+        }
+        for one in site.settings.places
+    ]
+    told = {
+        "places": shown,
+        "schedule": site.settings.schedule.model_dump(),
+        "since": former.get("since") or now,
+    }
     replace(site.settings.state / SITE, json.dumps(told))
 
 
@@ -136,7 +167,7 @@ def _save_system(site: Site, place: Place) -> None:
 
 def database(site: Site, *, full: bool, only: str | None = None) -> str:
     """Make a base backup of PostgreSQL, as its user (`only` "save"), and send it to every place ("send")."""
-    with site.runs.lock(_DATABASE_LOCK), site.runs.run("database") as run:
+    with site.runs.lock(DATABASE_LOCK), site.runs.run("database") as run:
         backup = DatabaseBackup(site.settings)
         run.facts |= backup.newest() if only == "send" else backup.save(full=full)
         run.sentence = f"{'Full' if full else 'Incremental'} backup of {run.facts['size_bytes']} bytes."
@@ -148,31 +179,44 @@ def database(site: Site, *, full: bool, only: str | None = None) -> str:
 
 def _send_database(site: Site, backup: DatabaseBackup, place: Place) -> None:
     with site.runs.run("database", place.name) as run:
-        run.facts["added_bytes"] = backup.send(place)
+        run.facts["added_bytes"] = backup.send(place, reached(site.settings.state, backup.log()))
         # It holds the log as it was when it was begun: what came while it was sent must follow.
         run.facts["whole_as_of"] = run.began.isoformat(timespec="seconds")
         run.sentence = f"{run.facts['added_bytes']} bytes sent."
+        copies.note(site.settings.state, place)
 
 
 def ship(site: Site) -> str:
-    """Send PostgreSQL's log to every place."""
-    with site.runs.lock(_LOG_LOCK), site.runs.run("log") as run:
+    """Send PostgreSQL's log to every place. Raise BackupError when a piece of it is missing; what is there is sent."""
+    with site.runs.lock(LOG_LOCK), site.runs.run("log") as run:
         backup = DatabaseBackup(site.settings)
+        log = backup.log()
+        back_to = reached(site.settings.state, log)
 
         def send(place: Place) -> None:
             with site.runs.run("log", place.name) as one:
-                one.facts["added_bytes"] = backup.ship(place, _whole_sent_at(site, place))
-                one.sentence = f"{one.facts['added_bytes']} bytes sent."
+                shipped = backup.ship(place, _whole_sent_at(site, place), _told(site, f"log.{place.name}"), back_to)
+                one.facts |= asdict(shipped) | {"moments": moments.encoded(back_to)}
+                one.sentence = f"{shipped.added_bytes} bytes sent."
 
         with site.places() as opened:
             each(opened, send)
         run.sentence = "The log is at every place."
+        if gap := log.gap():
+            raise BackupError(
+                f"The database's log lacks {gap} (timeline left out): no moment after it can be gone back to.",
+                remedy="A base backup ends that: systemctl start pacs-backup-database@incr.",
+            )
         return run.sentence
+
+
+def _told(site: Site, name: str) -> dict[str, Any]:
+    return read_status(site.settings.state / STATUS / f"{name}.json")
 
 
 def _whole_sent_at(site: Site, place: Place) -> datetime:
     """Return since when the log is not in the whole of pgBackRest's repository that a place has."""
-    told = read_status(site.settings.state / STATUS / f"database.{place.name}.json").get("whole_as_of")
+    told = _told(site, f"database.{place.name}").get("whole_as_of")
     return datetime.fromisoformat(told) if isinstance(told, str) else datetime.fromtimestamp(0, UTC)
 
 
@@ -182,15 +226,15 @@ def check(site: Site, read: str) -> str:
     restic lets nobody write to a repository while it is checked. So of the month that is written to, the structure is
     checked alone, which takes a moment; its data is read when it is over, and by drills. "100%" is all of it.
     """
-    with site.runs.lock(_CHECK_LOCK), site.runs.run("check") as run:
-        checked, month = 0, f"{datetime.now(UTC):%Y-%m}"
+    with site.runs.lock(CHECK_LOCK), site.runs.run("check") as run:
+        checked, now = 0, (f"{datetime.now(UTC):%Y-%m}", f"{datetime.now(UTC):%Y-%m-%d}")
 
         def look(place: Place) -> None:
             nonlocal checked
             with site.runs.run("check", place.name) as one:
                 place.require_reachable()
-                for name in retention.repositories_of(site, place):
-                    place.repository(name).check(read="" if name.endswith(month) and read != _ALL else read)
+                for name in retention.repositories_of(place):
+                    place.repository(name).check(read="" if name.endswith(now) and read != _ALL else read)
                     checked += 1
                 one.facts["read"] = read
                 one.sentence = f"Nothing wrong; {read or 'none'} of the data was read."
@@ -202,11 +246,13 @@ def check(site: Site, read: str) -> str:
 
 
 def prune(site: Site) -> str:
-    """Let go what retention no longer keeps, where the place allows it."""
+    """Let go what retention no longer keeps, where the place allows it.
+
+    Images and log go on being sent meanwhile, however long it takes: what they write to is not touched.
+    """
     with (
-        site.runs.lock(_FILES_LOCK),
-        site.runs.lock(_DATABASE_LOCK),
-        site.runs.lock(_CHECK_LOCK),
+        site.runs.lock(PRUNE_LOCK),
+        site.runs.lock(CHECK_LOCK),
         site.catalog() as catalog,
         site.runs.run("prune") as run,
     ):
@@ -216,3 +262,13 @@ def prune(site: Site) -> str:
                 retention.prune(site, allowed, catalog)
         run.sentence = f"{len(allowed)} places pruned; append-only ones are left to their keepers."
         return run.sentence
+
+
+def points(site: Site) -> str:
+    """Tell to which moments each place can go back, by what lies there now, and what is not promised."""
+    lines: list[str] = []
+    with site.places() as opened:
+        each(opened, lambda place: lines.append(moments.tell(place.name, copies.ranges(copies.at(place)))))
+    days = max(place.retention.daily for place in site.settings.places)
+    lines.append(f"Images that the archive deleted more than {days} days ago are in no backup, whatever the moment.")
+    return "\n".join(lines)

@@ -21,6 +21,7 @@ import psycopg
 
 from pacs.backup import programs
 from pacs.backup.database import recovery_options
+from pacs.backup.database_log import DatabaseLog
 from pacs.backup.errors import BackupError
 from pacs.backup.settings import DatabaseSettings
 
@@ -40,6 +41,7 @@ class ScratchPostgresql:
 
     def __init__(self, settings: DatabaseSettings, repository: Path, folder: Path) -> None:
         self._settings = settings
+        self._repository = repository
         self._folder = folder
         self._data = folder / "cluster"
         self._configuration = folder / "pgbackrest.conf"
@@ -55,6 +57,10 @@ class ScratchPostgresql:
         if not found or not found[0].get("backup"):
             raise BackupError("The place's copy of pgBackRest's repository holds no base backup.")
         return dict(found[0])
+
+    def log(self) -> DatabaseLog:
+        """Return the log that came with it. Raise BackupError: there is no base backup."""
+        return DatabaseLog(self._repository, self.info())
 
     def restore(self, target: Mapping[str, str]) -> None:
         """Write the cluster as it was at a point. Raise ProgramError: damaged, or the point is out of reach."""

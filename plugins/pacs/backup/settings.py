@@ -29,7 +29,10 @@ class PlaceKind(StrEnum):
 
 
 class Retention(_Section):
-    """How many restore points of the database are kept, of each kind. Images stay as long as the archive has them."""
+    """How many copies of the database are kept, of each kind; each goes back to any second of the week before it.
+
+    Images stay as long as the archive has them, and after that `daily` days.
+    """
 
     hourly: int = Field(default=48, ge=0)
     daily: int = Field(default=35, ge=1)
@@ -86,7 +89,7 @@ class ScheduleSettings(_Section):
     """How often the timers run what, in seconds; what pages and alerts call late goes by it."""
 
     files: int = 300
-    log: int = 30
+    log: int = 15
     nightly: int = 86_400
     system: int = 86_400
     database: int = 86_400
@@ -98,10 +101,16 @@ class ScheduleSettings(_Section):
 
 
 class ServiceSettings(_Section):
-    """The units that a restore stops and starts; "" where somebody else does."""
+    """The units that a restore stops and starts; "" where somebody else does.
+
+    Attributes
+    ----------
+    backups : pattern of those that back up.
+    """
 
     orthanc: str = "orthanc.service"
     postgresql: str = "postgresql@17-main.service"
+    backups: str = "pacs-backup-*.service"
 
 
 class EscrowSettings(_Section):

@@ -24,37 +24,43 @@ _SETTABLE_VRS = frozenset({"CS", "LO", "SH", "ST", "LT", "UT", "UC"})
 _RECTANGLE_NUMBERS = 4
 _OLDEST_YEARS = 150
 
+# Gives the text of a file by its name. Raises OSError and UnicodeDecodeError.
+type ReadText = Callable[[str], str]
 type Reader = Callable[["_Reading", Node], Any]
 
 
-def parse_projects(path: Path) -> dict[str, Project]:
+def parse_projects(file: str, read_text: ReadText) -> dict[str, Project]:
     """Return the projects of a file.
+
+    Parameters
+    ----------
+    read_text : gives the file and those that it names, which stand beside it.
 
     Raises
     ------
-    ProjectsError : with every fault of it and of the files that it names.
+    ProjectsError : with every fault of all of them.
     """
     faults = Faults()
-    root = _read(path, faults)
+    root = _read(file, read_text, faults)
     found: dict[str, Project] = {}
     if root is not None:
         for name, node in _section(root, faults).items():
             if not _NAME.fullmatch(name):
                 node.fault(f'"{name}" is no name of a project: letters, digits, "-", "_" and ".", at most 40.')
-            project = _Reading(name, path.parent, faults).project(node)
+            project = _Reading(name, read_text, faults).project(node)
             if project is not None:
                 found[name] = project
     faults.raise_if_any(ProjectsError)
     return found
 
 
-def _read(path: Path, faults: Faults) -> Node | None:
+def _read(name: str, read_text: ReadText, faults: Faults) -> Node | None:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(name)
     except (OSError, UnicodeDecodeError) as error:
-        faults.add(Place(path.name, 1), f"can't be read as UTF-8 text: {type(error).__name__}; put the file there.")
+        faults.add(Place(name, 1), f"can't be read as UTF-8 text: {type(error).__name__}; put the file there.")
         return None
-    return read_marked(text, path.name, faults, when_empty="write `projects:` and the projects under it")
+    return read_marked(text, name, faults, when_empty="write `projects:` and the projects under it")
 
 
 def _section(root: Node, faults: Faults) -> dict[str, Node]:
@@ -76,9 +82,9 @@ def _refuse_unknown(entries: Mapping[str, Node], known: Collection[str]) -> None
 class _Reading:
     """Reads one project."""
 
-    def __init__(self, name: str, folder: Path, faults: Faults) -> None:
+    def __init__(self, name: str, read_text: ReadText, faults: Faults) -> None:
         self._name = name
-        self._folder = folder
+        self._read_text = read_text
         self._faults = faults
 
     def project(self, node: Node) -> Project | None:
@@ -200,7 +206,7 @@ class _Reading:
         if Path(name).name != name:
             node.fault(f'"{name}" is a path; a file of masks stands beside this one.')
             return ()
-        root = _read(self._folder / name, self._faults)
+        root = _read(name, self._read_text, self._faults)
         if root is None:
             return ()
         entries = root.entries("masks by name")

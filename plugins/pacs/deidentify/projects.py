@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pacs.deidentify.errors import MissingSecret, ProjectsError
@@ -17,9 +17,15 @@ _SECRET_CURE = "Make one with `openssl rand -hex 32`; who has it can find out wh
 
 @dataclass(frozen=True)
 class Projects:
-    """The projects of a site, by name."""
+    """The projects of a site, by name.
+
+    Attributes
+    ----------
+    texts : what the file of projects and those that it names say, by their names: `of` makes the same of it again.
+    """
 
     by_name: Mapping[str, Project]
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path) -> Projects:
@@ -31,7 +37,23 @@ class Projects:
         """
         if not path.exists():
             return cls({})
-        return cls(parse_projects(path))
+        texts: dict[str, str] = {}
+
+        def read_text(name: str) -> str:
+            return texts.setdefault(name, (path.parent / name).read_text(encoding="utf-8"))
+
+        return cls(parse_projects(path.name, read_text), texts)
+
+    @classmethod
+    def of(cls, texts: Mapping[str, str]) -> Projects:
+        """Return what files said when they were read: the file of projects first. Raises ProjectsError."""
+
+        def read_text(name: str) -> str:
+            if name not in texts:
+                raise FileNotFoundError(name)
+            return texts[name]
+
+        return cls(parse_projects(next(iter(texts)), read_text), texts)
 
     def names(self) -> list[str]:
         """Return the names, sorted."""

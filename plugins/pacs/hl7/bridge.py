@@ -49,7 +49,7 @@ class Hl7Bridge:
         self.peers = Peers(settings)
         self.journal = Journal(database)
         self.inbox = Inbox(database, self.journal, self.peers)
-        self.processor = Processor(database, self.journal, self.peers, pace, metrics)
+        self.processor = Processor(database, self.journal, self.inbox.queue, self.peers, pace, metrics)
         self.queues: tuple[WorkQueue, ...] = (self.inbox.queue,)
         url = database.engine.url.render_as_string(hide_password=False)
         receiving = Receiving(url, settings, python, self._on_arrival)
@@ -63,6 +63,7 @@ class Hl7Bridge:
             threads=settings.processing_threads,
             keep_days=_KEEP_DONE_DAYS,
             claims_at_once=_CLAIMS_AT_ONCE,
+            together=self.processor.together,
         ).add_to(supervisor)
 
     def _on_arrival(self, _messages: int, pressed: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -93,9 +93,9 @@ class Search:
 
 _SHORT = [column for column in Hl7Message.__table__.c if column.name != "ack"]
 _LISTED = select(*_SHORT, Hl7Frame.remote_address).join(Hl7Frame, Hl7Frame.id == Hl7Message.id)
-_WHOLE = _LISTED.add_columns(Hl7Frame.raw, func.coalesce(Hl7Message.ack, Hl7Frame.ack).label("ack")).where(
-    Hl7Message.id == bindparam("message")
-)
+_WITH_BYTES = _LISTED.add_columns(Hl7Frame.raw, func.coalesce(Hl7Message.ack, Hl7Frame.ack).label("ack"))
+_WHOLE = _WITH_BYTES.where(Hl7Message.id == bindparam("message"))
+_EACH_WHOLE = _WITH_BYTES.where(Hl7Message.id.in_(bindparam("messages", expanding=True)))
 _frames = cast("Table", Hl7Frame.__table__)
 _messages = cast("Table", Hl7Message.__table__)
 _INSERT_FRAME = insert(_frames).returning(_frames.c.id)
@@ -109,6 +109,12 @@ _SETTLE = _OF_MESSAGE.values(
     error_location=bindparam("new_location"),
     outcome=func.coalesce(bindparam("new_outcome"), _messages.c.outcome),
     ack=func.coalesce(bindparam("new_ack", type_=LargeBinary), _messages.c.ack),
+)
+_SETTLE_DONE = _OF_MESSAGE.values(
+    state=MessageState.DONE.value,
+    result=bindparam("new_result", type_=JsonDocument),
+    error=None,
+    error_location=None,
 )
 
 
@@ -184,6 +190,11 @@ class Journal:
         }
         session.connection().execute(_SETTLE, parameters)
 
+    def settle_done(self, session: Session, results: Mapping[int, Mapping[str, Any]]) -> None:
+        """Write down, in the caller's transaction, what messages became, by their ids."""
+        rows = [{"message": message_id, "new_result": dict(result)} for message_id, result in results.items()]
+        session.connection().execute(_SETTLE_DONE, rows)
+
     def queued(self, session: Session, message_id: int, work_item_id: int) -> None:
         """Write down which item of a queue a message has."""
         session.connection().execute(_QUEUED, {"message": message_id, "item": work_item_id})
@@ -198,6 +209,12 @@ class Journal:
         if row is None:
             raise NotFound(f"The journal has no message {message_id}.", remedy="It may have been purged.")
         return _entry(row)
+
+    def get_each(self, message_ids: Sequence[int]) -> dict[int, Entry]:
+        """Return entries with their bytes, by id; what is not there is left out."""
+        with self._database.transaction(write=False) as connection:
+            rows = connection.execute(_EACH_WHOLE, {"messages": list(message_ids)}).mappings()
+            return {row["id"]: _entry(row) for row in rows}
 
     def find(self, search: Search) -> list[Entry]:
         """Return the entries that fit, newest first, without their bytes."""

@@ -34,6 +34,11 @@ class Pace:
         if self._count > _BUSY_PER_SECOND * _WINDOW_SECONDS:
             self._busy_until = now + _WINDOW_SECONDS
 
+    @property
+    def is_pressed(self) -> bool:
+        """Whether senders wait for us now."""
+        return time.monotonic() < self._busy_until
+
     def step_back(self) -> None:
         """Wait while senders wait, not for long, and then let everyone who asks work for a slice of time."""
         give_up_at = time.monotonic() + _MOST_WAIT_SECONDS

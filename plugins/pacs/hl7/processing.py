@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
@@ -25,7 +26,7 @@ from pacs.hl7.peers import Peer, Peers
 from pacs.hl7.settings import PeerSettings
 from pacs.hl7.states import MessageState
 from pacs.metrics import Metrics
-from pacs.work import Claim, GiveBack, LeaseLost, Reject, Retry
+from pacs.work import Claim, GiveBack, LeaseLost, Reject, Retry, WorkQueue
 
 _log = logging.getLogger(__name__)
 
@@ -68,19 +69,46 @@ class Result:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-# Runs in a writing transaction; what it raises undoes what it did. An Hl7Error makes the message a dead letter.
-type MessageHandler = Callable[[Session, Incoming], Result]
+# Runs in a writing transaction; what it raises undoes what it did.
+type Effect = Callable[[Session], Result]
+# Reads a message and returns what it is to do, which may be asked for more than once. No transaction waits for it, so
+# what takes time is done here. What either raises undoes all; an Hl7Error makes the message a dead letter.
+type MessageHandler = Callable[[Incoming], Effect]
 
 # What changes nothing here: taken, kept and found in the journal.
 KEPT = Result("kept")
 
 
+def keep(_incoming: Incoming) -> Effect:
+    """Do nothing with a message: it is in the journal."""
+    return lambda _session: KEPT
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A message that was read, and what it is to do."""
+
+    claim: Claim
+    message_id: int
+    kind: str
+    effect: Effect
+
+
 class Processor:
     """Hands accepted messages to the handlers of their types. Called from the threads of the queue's worker."""
 
-    def __init__(self, database: Database, journal: Journal, peers: Peers, pace: Pace, metrics: Metrics) -> None:
+    def __init__(  # noqa: PLR0917 the parts of one bridge
+        self,
+        database: Database,
+        journal: Journal,
+        queue: WorkQueue,
+        peers: Peers,
+        pace: Pace,
+        metrics: Metrics,
+    ) -> None:
         self._database = database
         self._journal = journal
+        self._queue = queue
         self._peers = peers
         self._pace = pace
         self._handlers: dict[str, MessageHandler] = {}
@@ -103,7 +131,7 @@ class Processor:
     def __call__(self, claim: Claim) -> None:
         """Work one item of the queue "hl7-inbox"."""
         self._pace.step_back()
-        message_id = int(claim.item.payload["message"])
+        message_id = _message_of(claim)
         try:
             kind = self._work(claim, message_id)
         except (Hl7Error, NotFound) as error:
@@ -118,19 +146,48 @@ class Processor:
             raise
         self._processed.labels(kind, "done").inc()
 
-    def _work(self, claim: Claim, message_id: int) -> str:
-        entry = self._journal.get(message_id)
+    def together(self, claims: Sequence[Claim]) -> None:
+        """Work several items of the queue in one transaction: all that can be read, or none if one of those fails.
+
+        Of different patients, so their order does not matter. While senders wait for our answers nothing is done:
+        one long transaction would keep them waiting.
+        """
+        self._pace.step_back()
+        if self._pace.is_pressed:
+            return
+        works = list(self._read_each(claims))
+        if not works:
+            return
+        with self._database.session(write=True, durable=False) as session:
+            results = {work.message_id: _document(work.effect(session)) for work in works}
+            self._journal.settle_done(session, results)
+            session.connection().execute(_END_TURNS, [{"message": message_id} for message_id in results])
+            self._queue.complete([work.claim for work in works], session=session)
+        for work in works:
+            self._processed.labels(work.kind, "done").inc()
+
+    def _read_each(self, claims: Sequence[Claim]) -> Iterator[_Work]:
+        """Yield the messages that can be read; what is wrong with another is told when it is worked by itself."""
+        entries = self._journal.get_each([_message_of(claim) for claim in claims])
+        for claim in claims:
+            with suppress(Hl7Error, KeyError):
+                yield self._read(claim, entries[_message_of(claim)])
+
+    def _read(self, claim: Claim, entry: Entry) -> _Work:
         incoming = self._incoming(entry, claim.item.id)
         kind = type_of(incoming.header, incoming.message)
-        handler = self._handlers.get(kind) or self._handlers.get(incoming.header.message_type)
+        handler = self._handlers.get(kind) or self._handlers.get(incoming.header.message_type) or keep
+        return _Work(claim, entry.id, incoming.header.message_type, handler(incoming))
+
+    def _work(self, claim: Claim, message_id: int) -> str:
+        work = self._read(claim, self._journal.get(message_id))
         # The message is durable already: after a power cut it would be found waiting, and worked once more.
         with self._database.session(write=True, durable=False) as session:
-            result = handler(session, incoming) if handler else KEPT
-            document = {"kind": result.kind, **result.details}
-            self._journal.settle(session, message_id, MessageState.DONE, result=document)
+            result = _document(work.effect(session))
+            self._journal.settle(session, message_id, MessageState.DONE, result=result)
             session.connection().execute(_END_TURNS, {"message": message_id})
             claim.complete(session=session)
-        return incoming.header.message_type
+        return work.kind
 
     def _incoming(self, entry: Entry, item_id: int) -> Incoming:
         header = Header.scan(entry.raw)
@@ -168,3 +225,11 @@ class Processor:
                 error_location=locations[0][:ERROR_LOCATION_LENGTH] if locations else None,
             )
         self._processed.labels("", "failed").inc()
+
+
+def _message_of(claim: Claim) -> int:
+    return int(claim.item.payload["message"])
+
+
+def _document(result: Result) -> dict[str, Any]:
+    return {"kind": result.kind, **result.details}

@@ -1,8 +1,8 @@
 """`MllpServer`: takes messages from many senders at once, and answers each after it is durable.
 
-Everything happens in one thread: what has come while the last group was committed is judged, committed in one
-transaction and answered. A message that is alone is committed at once, and under load the groups grow by themselves;
-no message waits for company.
+Messages are read, judged and answered in one thread. What has come while a group was committed is the next group, in
+one transaction: a message that is alone is committed at once, under load the groups grow by themselves, and no message
+waits for company. Groups are committed in another thread, so that the processor judges while the disk writes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -56,6 +57,15 @@ class _Waiting:
     came_at: float
 
 
+@dataclass(slots=True)
+class _Judged:
+    """A message that was read, and waits for its commit."""
+
+    connection: Connection
+    came_at: float
+    judgement: Judgement
+
+
 class MllpServer:
     """Listens while `run` runs. Every other method is asyncio's or a connection's, in that thread.
 
@@ -83,7 +93,11 @@ class MllpServer:
         self._connections: set[Connection] = set()
         self._greetings: set[ProxiedConnection] = set()
         self._waiting: deque[_Waiting] = deque()
+        self._judged: deque[_Judged] = deque()
         self._is_scheduled = False
+        self._committer = ThreadPoolExecutor(1, "hl7-commit")
+        self._committing: asyncio.Task[None] | None = None
+        self._was_alone = True
         # The database is away: a group waits for it, and all that came since waits behind.
         self._is_stalled = False
 
@@ -116,6 +130,9 @@ class MllpServer:
                 greeting.close()
             # What was written is sent.
             await asyncio.sleep(0)
+            if self._committing is not None:
+                self._committing.cancel()
+            self._committer.shutdown()
             self._store.close()
             self._tell_arrived()
             self._tell("tally", self._tally.snapshot())
@@ -186,30 +203,40 @@ class MllpServer:
             asyncio.get_running_loop().call_soon(self._work)
 
     def _work(self) -> None:
-        """Judge, commit and answer one group."""
+        """Judge what came, and have it committed and answered unless another group is being committed."""
         self._is_scheduled = False
-        group = self._next_group()
-        if not group:
-            return
-        judged = [self._judge(each) for each in group]
-        self._settle(group, judged, give_up_at=time.monotonic() + _STORE_PATIENCE_SECONDS)
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            self._judged.append(_Judged(waiting.connection, waiting.came_at, self._judge(waiting)))
+        if self._committing is None or self._committing.done():
+            loop = asyncio.get_running_loop()
+            self._committing = asyncio.Task(self._commit_groups(), loop=loop, eager_start=True)
 
     def _judge(self, waiting: _Waiting) -> Judgement:
         connection = waiting.connection
         return self._reception.judge(waiting.raw, connection.candidates, connection.address, waiting.fault)
 
-    def _settle(self, group: Sequence[_Waiting], judged: Sequence[Judgement], *, give_up_at: float) -> None:
-        try:
-            answers = self._stored(judged)
-        except DatabaseError as error:
-            if time.monotonic() < give_up_at:
+    async def _commit_groups(self) -> None:
+        """Commit and answer one group after the other; what comes meanwhile is the next."""
+        while group := self._next_group():
+            self._answer(group, await self._committed([each.judgement for each in group]))
+            self._go_on()
+
+    async def _committed(self, judged: Sequence[Judgement]) -> list[tuple[bytes, bool]]:
+        """Return the answers to a group once it is durable, or that it could not be stored."""
+        give_up_at = time.monotonic() + _STORE_PATIENCE_SECONDS
+        # For a sender who is alone a change of thread would cost more than it brings.
+        is_alone, self._was_alone = self._was_alone and len(judged) == 1, len(judged) == 1
+        while True:
+            try:
+                if is_alone:
+                    return self._stored(judged)
+                return await asyncio.get_running_loop().run_in_executor(self._committer, self._stored, judged)
+            except DatabaseError as error:
+                if time.monotonic() > give_up_at:
+                    return [(self._reception.unstored(each), False) for each in judged]
                 self._stall(error)
-                again = partial(self._settle, group, judged, give_up_at=give_up_at)
-                asyncio.get_running_loop().call_later(_STORE_AGAIN_SECONDS, again)
-                return
-            answers = [(self._reception.unstored(each), False) for each in judged]
-        self._answer(group, judged, answers)
-        self._go_on()
+            await asyncio.sleep(_STORE_AGAIN_SECONDS)
 
     def _stall(self, error: DatabaseError) -> None:
         """Hear nothing more until the database is back: what is not read is the senders' to keep."""
@@ -227,13 +254,11 @@ class MllpServer:
         if self._waiting:
             self._schedule()
 
-    def _answer(
-        self, group: Sequence[_Waiting], judged: Sequence[Judgement], answers: Sequence[tuple[bytes, bool]]
-    ) -> None:
-        for waiting, judgement, (ack, is_repeated) in zip(group, judged, answers, strict=True):
-            waiting.connection.answer(ack if judgement.is_answered else None)
-            arrival = judgement.arrival
-            self._tally.answered(arrival.peer, arrival.outcome, time.perf_counter() - waiting.came_at)
+    def _answer(self, group: Sequence[_Judged], answers: Sequence[tuple[bytes, bool]]) -> None:
+        for judged, (ack, is_repeated) in zip(group, answers, strict=True):
+            judged.connection.answer(ack if judged.judgement.is_answered else None)
+            arrival = judged.judgement.arrival
+            self._tally.answered(arrival.peer, arrival.outcome, time.perf_counter() - judged.came_at)
             if is_repeated:
                 self._tally.count("repeated", arrival.peer)
         if not self._untold:
@@ -255,12 +280,12 @@ class MllpServer:
         if self._tally.has_changed:
             self._tell("tally", self._tally.snapshot())
 
-    def _next_group(self) -> list[_Waiting]:
-        group: list[_Waiting] = []
+    def _next_group(self) -> list[_Judged]:
+        group: list[_Judged] = []
         size_bytes = 0
-        while self._waiting and len(group) < _GROUP_MESSAGES and size_bytes < _GROUP_BYTES:
-            group.append(self._waiting.popleft())
-            size_bytes += len(group[-1].raw)
+        while self._judged and len(group) < _GROUP_MESSAGES and size_bytes < _GROUP_BYTES:
+            group.append(self._judged.popleft())
+            size_bytes += len(group[-1].judgement.arrival.raw)
         return group
 
     def _stored(self, judged: Sequence[Judgement]) -> list[tuple[bytes, bool]]:

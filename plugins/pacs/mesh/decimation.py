@@ -23,8 +23,6 @@ from pacs.mesh.measuring import SurfaceLocator
 from pacs.mesh.surface import Surface
 
 _CHUNK_TRIANGLES = 60_000
-# Less than this is done before a second process has begun.
-_WORTH_A_PROCESS = 200_000
 _FIRST_PASS = 2.0
 _MOST_PASSES = 4
 _ENDS_OF_ONE = 2
@@ -171,6 +169,7 @@ def _pass(surface: Surface, reduce: _Reducer, *, is_shifted: bool, check: Callab
 
 def _bounds(count: int, *, is_shifted: bool) -> NDArray[np.int64]:
     chunks = -(-count // _CHUNK_TRIANGLES)
+    chunks += chunks > 1 and chunks % 2  # every other one is the second process's: each has half of the triangles
     edges = np.linspace(0, count, chunks + 1)
     if is_shifted:
         edges = np.concatenate(([0.0], (edges[1:] + edges[:-1]) / 2, [float(count)]))
@@ -180,18 +179,18 @@ def _bounds(count: int, *, is_shifted: bool) -> NDArray[np.int64]:
 def _shared_out(
     work: Callable[[range], list[NDArray[np.float32] | NDArray[np.int32]]], chunks: int, surface: Surface
 ) -> list[NDArray[np.float32] | NDArray[np.int32]]:
-    """Do the chunks, points and triangles of each, the latter half of them in a second process."""
-    if len(surface.triangles) < _WORTH_A_PROCESS or len(os.sched_getaffinity(0)) == 1:
+    """Do the chunks, points and triangles of each, every other one in a second process."""
+    if len(os.sched_getaffinity(0)) == 1:
         return work(range(chunks))
-    half = (chunks + 1) // 2
     most_bytes = surface.points.nbytes + surface.triangles.nbytes + _HEADROOM_BYTES
-    with Helper(lambda: work(range(half, chunks)), most_bytes) as helper:
-        ours = work(range(half))
+    with Helper(lambda: work(range(1, chunks, 2)), most_bytes) as helper:
+        done = work(range(0, chunks, 2))
         theirs = helper.result()
         for number, part in enumerate(theirs):
             kind = np.int32 if number % 2 else np.float32
-            ours.append(np.frombuffer(part, kind).reshape(-1, 3).copy())  # type: ignore[arg-type]
-        return ours
+            # Arrays come in pairs: those of our chunk are before, those of the next one behind.
+            done.insert(number + 2 * (number // 2) + 2, np.frombuffer(part, kind).reshape(-1, 3).copy())  # type: ignore[arg-type]
+        return done
 
 
 def _reduced_chunk(chunk: _Chunk, reduce: _Reducer) -> tuple[NDArray[np.float32], NDArray[np.int32]]:

@@ -40,10 +40,11 @@ type Cancelled = Callable[[], bool]
 
 PASS_BAND = 0.1
 _DEVIATION_SAMPLES = 3000
-# Where at least this share is to go, slivers go first: by groups of one voxel, or of more where most is to go.
+# Where at least this share is to go, slivers go first: by groups of one voxel, or of more where most is to go. These
+# are as long as wide in mm: of thick slices they take one each, as what is thin has few of them.
 _CLUSTERED_SHARE = 0.55
 _WIDELY_CLUSTERED_SHARE = 0.85
-_WIDE_GROUP_VOXELS = 1.4
+_WIDE_GROUP_VOXELS = 1.8
 # Of a voxel's edge: where less deviation is allowed, clustering might be too coarse.
 _CLUSTERED_DEVIATION = 0.1
 _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -188,19 +189,21 @@ class _Making:
         self._check()
         return smoothing.smoothed(surface.moved(affine), self._recipe.smooth_iterations, PASS_BAND, self._check)
 
-    def _group_voxels(self, affine: NDArray[np.float64], share: float) -> float | None:
+    def _group_voxels(self, affine: NDArray[np.float64], share: float) -> NDArray[np.float64] | None:
         """Return the size of the groups of vertices that become one before all else, None where each stays.
 
         Parameters
         ----------
         share : of the triangles that is to go, if that was said.
         """
+        spacing_mm, single = np.linalg.norm(affine[:3, :3], axis=0), np.ones(3)
         if isinstance(self._recipe.reduce, DeviationReduction):
-            voxel_mm = float(np.linalg.norm(affine[:3, :3], axis=0).max())
-            return 1.0 if self._recipe.reduce.deviation_mm >= _CLUSTERED_DEVIATION * voxel_mm else None
+            is_coarse = self._recipe.reduce.deviation_mm >= _CLUSTERED_DEVIATION * spacing_mm.max()
+            return single if is_coarse else None
         if share < _CLUSTERED_SHARE:
             return None
-        return _WIDE_GROUP_VOXELS if share >= _WIDELY_CLUSTERED_SHARE else 1.0
+        wide = _WIDE_GROUP_VOXELS * spacing_mm.min() / spacing_mm
+        return np.maximum(wide, single) if share >= _WIDELY_CLUSTERED_SHARE else single
 
     def _reduced(self, surface: Surface, wanted: int | None) -> Surface:
         if isinstance(self._recipe.reduce, DeviationReduction):

@@ -130,7 +130,7 @@ class _Seam:
         return points, numbers.astype(np.int32)[slab.triangles]
 
 
-def clustered(surface: Surface, step: float = 1.0) -> Surface:
+def clustered(surface: Surface, step: float | NDArray[np.float64] = 1.0) -> Surface:
     """Return `surface`, in units of the lattice, with the vertices nearest to the same point of a lattice made one.
 
     About half of the triangles of an isosurface are slivers between such vertices (Treece et al. 1999, regularised
@@ -139,22 +139,41 @@ def clustered(surface: Surface, step: float = 1.0) -> Surface:
 
     Parameters
     ----------
-    step : of the lattice that groups them, in voxels.
+    step : of the lattice that groups them, in voxels; one number, or those along columns, rows and slices.
     """
     groups, count = _groups(surface, step)
-    while True:
-        corners = groups[surface.triangles]
-        kept = corners[_is_proper(corners)]
-        torn = _not_disc(corners, groups, count)
-        torn[bad_edges(kept).vertices.reshape(-1)] = True
-        # Whole bodies that became a line or a triangle would not be missed otherwise.
-        torn |= np.bincount(kept.reshape(-1), minlength=count) < _FEWEST_AT_A_VERTEX
-        sizes = np.bincount(groups, minlength=count)
-        torn &= sizes > 1
-        if not torn.any():
-            break
-        groups, count = _split(groups, torn)
-    return Surface(_middles(surface, groups, sizes), kept)
+    corners = groups[surface.triangles]
+    sizes = np.bincount(groups, minlength=count)
+    torn = _not_disc(corners, sizes)
+    kept = corners[_is_proper(corners)]
+    torn[bad_edges(kept).vertices.reshape(-1)] = True
+    # Whole bodies that became a line or a triangle would not be missed otherwise.
+    torn |= np.bincount(kept.reshape(-1), minlength=count) < _FEWEST_AT_A_VERTEX
+    torn &= sizes > 1
+    while torn.any():
+        groups = _split(groups, torn)
+        torn = _torn_beside(surface.triangles, corners, groups, torn)
+    # Those that were split are gone: the others are numbered anew.
+    numbers = np.cumsum(np.bincount(groups) > 0, dtype=np.int32) - 1
+    groups, corners = numbers[groups], numbers[corners]
+    return Surface(_middles(surface, groups, np.bincount(groups)), corners[_is_proper(corners)])
+
+
+def _torn_beside(
+    triangles: NDArray[np.int32], corners: NDArray[np.int32], groups: NDArray[np.int32], split: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Renew the `corners` of the triangles at groups that were `split`; return which groups are torn there now.
+
+    Nothing changes elsewhere, and a vertex alone is a disc: only edges at the new groups are to be looked at.
+    """
+    near = np.flatnonzero(split[corners].any(axis=1))
+    some = groups[triangles[near]]
+    corners[near] = some
+    ends = bad_edges(some[_is_proper(some)]).vertices
+    sizes = np.bincount(groups)
+    torn = np.zeros(len(sizes), np.bool_)
+    torn[ends[(ends >= len(split)).any(axis=1)].reshape(-1)] = True
+    return torn & (sizes > 1)
 
 
 def coarsened(surface: Surface, step: float) -> Surface:
@@ -172,8 +191,8 @@ def _middles(surface: Surface, groups: NDArray[np.int32], sizes: NDArray[np.int6
     return (np.stack(sums, axis=1) / sizes[:, None]).astype(np.float32)
 
 
-def _groups(surface: Surface, step: float) -> tuple[NDArray[np.int32], int]:
-    nearest = np.rint(surface.points / np.float32(step)).astype(np.int64)
+def _groups(surface: Surface, step: float | NDArray[np.float64]) -> tuple[NDArray[np.int32], int]:
+    nearest = np.rint(surface.points / np.asarray(step, np.float32)).astype(np.int64)
     keys = nearest[:, 2]
     for axis in (1, 0):
         keys = (keys << _BITS_PER_AXIS) | nearest[:, axis]
@@ -186,9 +205,14 @@ def _is_proper(corners: NDArray[np.int32]) -> NDArray[np.bool_]:
     return np.asarray((a != b) & (b != c) & (c != a))
 
 
-def _not_disc(corners: NDArray[np.int32], groups: NDArray[np.int32], count: int) -> NDArray[np.bool_]:
-    """Return which groups have not the Euler characteristic of a disc: vertices - edges + triangles = 1."""
-    twice = 2 * np.bincount(groups, minlength=count)
+def _not_disc(corners: NDArray[np.int32], sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which groups have not the Euler characteristic of a disc: vertices - edges + triangles = 1.
+
+    Parameters
+    ----------
+    sizes : of the groups, in vertices.
+    """
+    count, twice = len(sizes), 2 * sizes
     a, b, c = corners.T
     ab, bc, ca = a == b, b == c, c == a
     for same, at in ((ab, a), (bc, b), (ca, c)):
@@ -197,13 +221,9 @@ def _not_disc(corners: NDArray[np.int32], groups: NDArray[np.int32], count: int)
     return np.asarray(twice != _TWICE_A_DISC)
 
 
-def _split(groups: NDArray[np.int32], torn: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
-    """Give each vertex of the groups that are `torn` a group of its own."""
+def _split(groups: NDArray[np.int32], torn: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Give each vertex of the groups that are `torn` a group of its own, behind those there are."""
     single = torn[groups]
-    count = len(torn)
     split = groups.copy()
-    split[single] = count + np.arange(int(single.sum()), dtype=np.int32)
-    used = np.zeros(count + int(single.sum()), dtype=np.bool_)
-    used[split] = True
-    numbers = (np.cumsum(used) - 1).astype(np.int32)
-    return numbers[split], int(used.sum())
+    split[single] = len(torn) + np.arange(int(single.sum()), dtype=np.int32)
+    return split

@@ -27,6 +27,8 @@ _SUBJECTS = (
     "name",
     "file",
     "device",
+    "certificate",
+    "country",
     "mountpoint",
     "thread",
     "instance",

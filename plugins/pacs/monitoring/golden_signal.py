@@ -20,8 +20,9 @@ from pacs.database import Database
 from pacs.errors import PacsError
 from pacs.hl7.journal import Journal
 from pacs.hl7.outbound.settings import DestinationSettings
+from pacs.hl7.rehearse.evidence import Tools
 from pacs.hl7.rehearse.fiction import GOLDEN_SIGNAL
-from pacs.hl7.rehearse.rehearsal import Rehearsal, Tools
+from pacs.hl7.rehearse.rehearsal import Rehearsal
 from pacs.hl7.rehearse.sheet import Line, Outcome
 from pacs.hl7.rehearse.site import KnownStation, Site
 from pacs.hl7.rehearse.traces import Traces
@@ -134,9 +135,9 @@ class GoldenSignal:
         lines = list(self._rehearsal(began_at, should_stop).run())
         if should_stop():
             return None
-        run = _run_of(began_at, lines, self.interval_seconds)
+        run, before = _run_of(began_at, lines, self.interval_seconds), latest(self._database)
         self._keep(run)
-        _tell(run)
+        _tell(run, is_cured=run.is_good and any(not last.is_good for last in before))
         return run
 
     def _rehearsal(self, began_at: datetime, should_stop: Callable[[], bool]) -> Rehearsal:
@@ -238,11 +239,16 @@ def _name(line: Line) -> str:
     return line.check.value.replace(" ", "_")
 
 
-def _tell(run: Run) -> None:
-    """Tell the log, by which an audit knows the signal from a person."""
+def _tell(run: Run, *, is_cured: bool) -> None:
+    """Tell the log, by which an audit knows the signal from a person.
+
+    What somebody has to know, a failure and its end, is heard at Orthanc's usual level; that all goes on well is not.
+    """
     facts: dict[str, Any] = {"probe": PEER, "seconds": round(run.seconds, 3)}
-    if run.is_good:
-        _log.info("the golden signal went the whole way in %.2f s", run.seconds, extra=facts)
-    else:
+    if not run.is_good:
         step = {"step": run.failed_step}
-        _log.warning("the golden signal failed at %s: %s", run.failed_step, run.detail, extra=facts | step)
+        _log.error("the golden signal failed at %s: %s", run.failed_step, run.detail, extra=facts | step)
+        return
+    level = logging.WARNING if is_cured else logging.INFO
+    again = " again" if is_cured else ""
+    _log.log(level, "the golden signal went the whole way%s in %.2f s", again, run.seconds, extra=facts)

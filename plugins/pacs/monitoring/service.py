@@ -16,6 +16,7 @@ from pacs.monitoring.following import Following
 from pacs.monitoring.golden_signal import GoldenSignal, GoldenSite, Run, golden_destination
 from pacs.monitoring.incidents import Incident
 from pacs.monitoring.report.reports import Reports
+from pacs.monitoring.runbooks import Runbooks
 from pacs.monitoring.settings import MonitoringSettings
 from pacs.monitoring.sink import Sink
 from pacs.ports import Archive
@@ -38,6 +39,7 @@ class Monitoring:
     ----------
     figures : of stations and disk.
     reports : the monthly ones.
+    runbooks : of the alerts.
     golden_interval_seconds : how often the golden signal goes, None when it is off.
     """
 
@@ -69,6 +71,7 @@ class Monitoring:
             every_seconds=settings.figures_seconds,
             alerts_url=settings.alerts_url,
         )
+        self.runbooks = Runbooks(settings.runbook_folder)
         self.reports = Reports(settings, web, database, python)
         metrics.registry.register(
             MonitoringCollector(self.figures.latest, self.runs, self._last_success, self.golden_interval_seconds)

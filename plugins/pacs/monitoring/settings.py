@@ -66,6 +66,10 @@ class MonitoringSettings(_Section):
         description="Where Prometheus lists its alerts (http://127.0.0.1:9090/api/v1/alerts): the Status page tells "
         "them, and the monthly report counts them; null: neither does.",
     )
+    runbook_folder: Path | None = Field(
+        default=None,
+        description="Where the runbooks of the alerts are, which the Status page shows; null: it shows none.",
+    )
     report_folder: Path = Field(
         default=Path("/var/lib/pacs/plugins/reports"), description="Where monthly reports are kept."
     )

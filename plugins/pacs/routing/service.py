@@ -17,7 +17,6 @@ from pacs.ports import Archive, ChangeKind
 from pacs.processes.scratch import Scratch
 from pacs.routing.delivery.children import Children
 from pacs.routing.delivery.commitment import Commitment
-from pacs.routing.delivery.delivering import Means
 from pacs.routing.delivery.failover import Failover
 from pacs.routing.delivery.figures import DeliveryCollector, Figures
 from pacs.routing.delivery.forgetting import Forgetting
@@ -27,10 +26,12 @@ from pacs.routing.delivery.ledger import Ledger
 from pacs.routing.delivery.overview import Overview
 from pacs.routing.delivery.presence import PAUSES_SECONDS, Presence
 from pacs.routing.delivery.queues import Queues
+from pacs.routing.delivery.shipping import Means
 from pacs.routing.delivery.stations import Stations
 from pacs.routing.prefetch.service import Prefetch
 from pacs.routing.settings import RoutingSettings
 from pacs.routing.targets.library import Targets
+from pacs.routing.targets.model import MOST_PARALLEL
 from pacs.studies import ChangeFeed
 from pacs.studies.changes import FeedChange
 from pacs.studies.instance_files import InstanceFiles
@@ -97,10 +98,12 @@ class Routing:
             files=InstanceFiles(archive, around.storage_directory, self._scratch),
             commitment=Commitment(archive),
             scratch=self._scratch.folder,
-            identity=Identities(settings.folder / "deidentify.yaml"),
+            identities=Identities(settings.folder / "deidentify.yaml", database, self._queues.clock),
         )
         self.prefetch = Prefetch(database, archive, self.ledger, self.lane)
         self._lanes: dict[str, Lane] = {}
+        # The lanes that have threads.
+        self._working: set[str] = set()
         self._lock = threading.Lock()
         self._supervisor: Supervisor | None = None
         metrics.registry.register(DeliveryCollector(self.overview))
@@ -119,13 +122,14 @@ class Routing:
         self.ledger.late(session, change.resource_id)
 
     def add_to(self, supervisor: Supervisor) -> None:
-        """Add the threads; targets that come later get theirs then."""
+        """Add the threads; targets that come later, or are to have more or fewer, get theirs then."""
         if not self._settings.enabled:
             return
         self._supervisor = supervisor
         supervisor.add("routing targets", self.targets.run)
         forgetting = Forgetting(self._database, self._settings.keep_days, self._queues.clock)
         supervisor.add("routing forgetting", forgetting.run)
+        supervisor.add("routing counts", self.overview.run)
         supervisor.add("routing failover", Failover(self.ledger, self.targets).run)
         self._add_lanes()
         self.targets.on_change(self._add_lanes)
@@ -156,16 +160,19 @@ class Routing:
 
     def _add_lanes(self) -> None:
         for name in self.targets.names():
-            with self._lock:
-                is_new = name not in self._lanes
-            if is_new and self._supervisor is not None:
-                self.lane(name).add_to(self._supervisor, self.targets.get(name).parallel)
+            lane, threads = self.lane(name), self.targets.get(name).parallel
+            if name in self._working:
+                lane.resize(threads)
+            elif self._supervisor is not None:
+                self._working.add(name)
+                lane.add_to(self._supervisor, threads)
 
     def _lane(self, name: str) -> Lane:
         children = Children(
             self._around.python,
             self._children_folder,
-            size=self.targets.get(name).parallel + 1,
+            # Started as they are needed: `parallel` may grow, and there are questions beside.
+            size=MOST_PARALLEL + 1,
             memory_bytes=self._settings.memory_bytes,
             threads=self._settings.threads,
         )

@@ -1,6 +1,6 @@
 """YAML as it was written: every value is text and knows its line.
 
-PyYAML's own loading would make `NO` a boolean, `08` a number and one of two equal keys vanish; these files mean letters.
+PyYAML would make `NO` a boolean, `08` a number, and one of two equal keys vanish: these files mean letters.
 """
 
 from __future__ import annotations

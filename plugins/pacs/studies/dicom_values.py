@@ -14,10 +14,10 @@ def text(value: object) -> str:
 def day(value: object) -> date | None:
     """Read a value of VR DA (PS3.5 section 6.2), also YYYY.MM.DD of the older standard; None for anything else."""
     digits = text(value).replace(".", "").replace("-", "")
+    if len(digits) != len("YYYYMMDD") or not digits.isascii() or not digits.isdigit():
+        return None
     try:
-        return (
-            datetime.strptime(digits, "%Y%m%d").replace(tzinfo=UTC).date() if len(digits) == len("YYYYMMDD") else None
-        )
+        return date.fromisoformat(digits)
     except ValueError:
         return None
 

@@ -26,6 +26,8 @@ def fold(text: str) -> str:
 
     Compatibility forms become plain (full-width letters, ligatures), katakana become hiragana.
     """
+    if text.isascii():
+        return text.lower()
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     # Marks of combining class 0 are vowels of Indic scripts, not accents.
     bare = "".join(char for char in plain if not unicodedata.combining(char))

@@ -61,6 +61,19 @@ _SAME_ALERTS: Mapping[Topic, frozenset[str]] = {
 }
 
 
+# Which of the alerts' runbooks says what to do about what this page finds by itself.
+_RUNBOOKS: Mapping[Topic, str] = {
+    Topic.GOLDEN: "GoldenPathBroken",
+    Topic.GOLDEN_LATE: "GoldenPathBroken",
+    Topic.SILENT: "ModalitySilent",
+    Topic.NO_ORDER: "ImagesWithoutOrderRising",
+    Topic.DEAD_LETTERS: "WorkGivenUp",
+    Topic.THREAD: "WorkerDying",
+    Topic.DISK: "DiskFullSoon",
+    Topic.FIGURES: "ArchiveFiguresOld",
+}
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that is wrong.
@@ -73,6 +86,15 @@ class Finding:
     severity: Severity
     topic: Topic
     about: object
+
+    @property
+    def runbook(self) -> str:
+        """The name of the runbook that says what to do, whether it is there or not."""
+        if isinstance(self.about, Alert):
+            return self.about.runbook
+        if isinstance(self.about, Task):
+            return _runbook_of(self.about)
+        return _RUNBOOKS[self.topic]
 
 
 @dataclass(frozen=True)
@@ -210,6 +232,12 @@ def _of_disk(disk: Disk | None) -> Iterator[Finding]:
     years = disk.years_left if disk else None
     if years is not None and years < _DISK_WARN_YEARS:
         yield Finding(Severity.BAD if years < _DISK_BAD_YEARS else Severity.WARN, Topic.DISK, disk)
+
+
+def _runbook_of(task: Task) -> str:
+    if task.outcome == "damage":
+        return "ArchiveFilesDamaged"
+    return "BackupLate" if task.is_late else "BackupFailed"
 
 
 def _of_alerts(alerts: Sequence[Alert], told: Collection[Topic]) -> Iterator[Finding]:

@@ -86,6 +86,14 @@ class Claim:
 
         self._settle(settle, session)
 
+    def note_settled(self, outcome: Outcome) -> None:
+        """Take note that how it ended is committed."""
+        self._settled = True
+        self._queue.note(self.item.id, outcome)
+        if self.item.key is not None:
+            # The next item of the key may be claimable now.
+            self._queue.bell.ring()
+
     def retry(self, reason: str, *, after_seconds: float | None = None) -> Outcome:
         """Let the item wait for its next try, or give it up, as the queue's policy says; tell which."""
 
@@ -122,15 +130,8 @@ class Claim:
         try:
             with joined(self._queue.database, session) as transaction:
                 outcome = settle(transaction.connection)
-                transaction.after_commit(("settle", id(self)), lambda: self._committed(outcome))
+                transaction.after_commit(("settle", id(self)), lambda: self.note_settled(outcome))
         except LeaseLost:
             self._queue.note(self.item.id, Outcome.LEASE_LOST)
             raise
         return outcome
-
-    def _committed(self, outcome: Outcome) -> None:
-        self._settled = True
-        self._queue.note(self.item.id, outcome)
-        if self.item.key is not None:
-            # The next item of the key may be claimable now.
-            self._queue.bell.ring()

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
@@ -144,6 +145,19 @@ class WorkQueue:
             if not found and claiming.promote_due(connection, self.rules, now):
                 found = claiming.claim(connection, self.rules, most, now)
         return [Claim(self, item, token) for item, token in found]
+
+    def complete(self, claims: Sequence[Claim], *, session: Session) -> None:
+        """Mark several items done in the caller's transaction, in as many rounds to the database as one takes.
+
+        Raises
+        ------
+        LeaseLost : one of the claims is no longer in force; the transaction is to be rolled back.
+        """
+        with joined(self.database, session) as transaction:
+            tickets = {claim.ticket: claim.item.key for claim in claims}
+            settling.complete_all(transaction.connection, self.rules, tickets, self.clock())
+            for claim in claims:
+                transaction.after_commit(("settle", id(claim)), partial(claim.note_settled, Outcome.DONE))
 
     def has_something(self) -> bool:
         """Tell whether a claim could find something now: a cheap look without any lock."""

@@ -14,7 +14,7 @@ from pacs.database.types import JsonDocument, UtcDateTime
 from pacs.work.rules import QueueRules
 from pacs.work.signals import LeaseLost
 from pacs.work.states import WorkState
-from pacs.work.table import IS_WORKING, NOW, items, unblock_next
+from pacs.work.table import IS_WORKING, NOW, items, unblock_each, unblock_next
 
 ERROR_LENGTH = 4000
 
@@ -41,7 +41,7 @@ class Ticket:
 
 _IN_FORCE = (items.c.id == bindparam("item_id"), items.c.claim_token == bindparam("token"), IS_WORKING)
 _NO_LEASE: dict[str, Any] = {"claimed_by": None, "lease_until": None}
-_COMPLETE = (
+_COMPLETE_ALL = (
     update(items)
     .where(*_IN_FORCE)
     .values(
@@ -53,8 +53,8 @@ _COMPLETE = (
         result=bindparam("outcome", type_=JsonDocument),
         **_NO_LEASE,
     )
-    .returning(items.c.ordering_key)
 )
+_COMPLETE = _COMPLETE_ALL.returning(items.c.ordering_key)
 _RENEW = (
     update(items)
     .where(*_IN_FORCE)
@@ -84,6 +84,24 @@ def complete(
     if row is None:
         raise _lost(rules, ticket)
     unblock_next(connection, rules.name, row.ordering_key, now)
+
+
+def complete_all(
+    connection: Connection, rules: QueueRules, tickets: Mapping[Ticket, str | None], now: datetime
+) -> None:
+    """Mark items done, of each of which the key is given, in as many rounds as one item takes.
+
+    Raises
+    ------
+    LeaseLost : of one of them at least. Others are changed then: the transaction is to be rolled back.
+    """
+    rows = [{**_parameters(ticket), "outcome": None, "now": now} for ticket in tickets]
+    if connection.execute(_COMPLETE_ALL, rows).rowcount != len(rows):
+        raise LeaseLost(
+            f"One of {len(rows)} items of queue {rules.name} is no longer held.",
+            remedy="What was done is rolled back; those that are held are worked one by one.",
+        )
+    unblock_each(connection, rules.name, [key for key in tickets.values() if key is not None], now)
 
 
 def renew(connection: Connection, rules: QueueRules, ticket: Ticket, now: datetime) -> bool:

@@ -6,10 +6,11 @@ the same condition, and PostgreSQL only for one without a parameter in it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import cast
 
-from sqlalchemy import Connection, Table, bindparam, case, select, text, update
+from sqlalchemy import Connection, Table, bindparam, case, literal_column, select, text, update
 
 from pacs.database.types import UtcDateTime
 from pacs.work.models import WorkItemBody, WorkItemRecord
@@ -37,10 +38,11 @@ _UNBLOCK_NEXT = (
             _first.c.queue == bindparam("queue_name"),
             _first.c.ordering_key == bindparam("held_key"),
             text("first_pending.holds_key"),
-            _first.c.state.in_([state.value for state in PENDING]),
+            # In words: a list of parameters would be written anew at every use.
+            _first.c.state.in_([literal_column(f"'{state}'") for state in PENDING]),
         )
         .order_by(_first.c.id)
-        .limit(1)
+        .limit(literal_column("1"))
         .scalar_subquery(),
         items.c.state == WorkState.BLOCKED.value,
     )
@@ -60,4 +62,10 @@ def unblock_next(connection: Connection, queue_name: str, key: str | None, now: 
     at the thousands behind it.
     """
     if key is not None:
-        connection.execute(_UNBLOCK_NEXT, {"queue_name": queue_name, "held_key": key, "now": now})
+        unblock_each(connection, queue_name, [key], now)
+
+
+def unblock_each(connection: Connection, queue_name: str, keys: Sequence[str], now: datetime) -> None:
+    """Free the first pending item of each of `keys`, as `unblock_next`."""
+    if keys:
+        connection.execute(_UNBLOCK_NEXT, [{"queue_name": queue_name, "held_key": key, "now": now} for key in keys])

@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from pacs.errors import DatabaseError, PacsError
@@ -21,6 +22,9 @@ _LOG = logging.getLogger(__name__)
 type Handler = Callable[[Claim], Mapping[str, Any] | None]
 
 _PURGE_EVERY_SECONDS = 3600.0
+# Settles what it can of several claims in one transaction, or nothing; then each is worked by itself.
+type HandlerTogether = Callable[[Sequence[Claim]], None]
+
 # A cancelled item's handler learns of it within this time.
 _MOST_UPKEEP_PAUSE_SECONDS = 5.0
 
@@ -38,6 +42,7 @@ class QueueWorker:
     keep_days : how long finished items are kept; None for ever. Dead letters stay until a person decides.
     claims_at_once : so many items a thread takes in hand together and works one after the other: where many wait, the
         claiming costs less. Other threads and processes can't take them meanwhile.
+    together : tries claims of one time first, before `handler` gets each of those that are not settled then.
     """
 
     def __init__(
@@ -49,6 +54,7 @@ class QueueWorker:
         poll_seconds: float = 1.0,
         keep_days: float | None = None,
         claims_at_once: int = 1,
+        together: HandlerTogether | None = None,
     ) -> None:
         self._queue = queue
         self._handler = handler
@@ -56,17 +62,35 @@ class QueueWorker:
         self._poll_seconds = poll_seconds
         self._keep_days = keep_days
         self._claims_at_once = claims_at_once
+        self._together = together
         self._claims: set[Claim] = set()
         self._claims_lock = threading.Lock()
+        self._supervisor: Supervisor | None = None
+        self._added = 0
+
+    @property
+    def queues(self) -> tuple[WorkQueue, ...]:
+        """What is worked."""
+        return (self._queue,)
 
     def add_to(self, supervisor: Supervisor) -> None:
         """Add the worker's threads to `supervisor`."""
         supervisor.add(f"{self._queue.name} upkeep", self.run_upkeep)
-        for number in range(1, self._thread_count + 1):
-            supervisor.add(f"{self._queue.name} {number}", self.run)
+        self._supervisor = supervisor
+        self.resize(self._thread_count)
 
-    def run(self, stop: threading.Event) -> None:
-        """Work items until `stop` is set.
+    def resize(self, threads: int) -> None:
+        """Work with so many threads from now on. More begin at once; those too many end what they have in hand.
+
+        Called by one thread at a time, after `add_to`.
+        """
+        self._thread_count = threads
+        while self._supervisor is not None and self._added < threads:
+            self._added += 1
+            self._supervisor.add(f"{self._queue.name} {self._added}", partial(self.run, number=self._added))
+
+    def run(self, stop: threading.Event, *, number: int = 1) -> None:
+        """Work items until `stop` is set; as a thread of a higher number than there are to be, wait to be needed again.
 
         Raises
         ------
@@ -74,6 +98,9 @@ class QueueWorker:
         """
         is_idle = False
         while not stop.is_set():
+            if number > self._thread_count:
+                stop.wait(self._poll_seconds)
+                continue
             seen = self._queue.bell.count
             # While idle, look without taking SQLite's write lock.
             most = self._claims_at_once
@@ -102,11 +129,24 @@ class QueueWorker:
         with self._claims_lock:
             self._claims.update(claims)
         try:
-            for claim in claims:
+            if len(claims) > 1 and not stop.is_set():
+                self._work_together(claims)
+            for claim in (claim for claim in claims if not claim.is_settled):
                 self.work(claim, gives_back=stop.is_set())
         finally:
             with self._claims_lock:
                 self._claims.difference_update(claims)
+
+    def _work_together(self, claims: Sequence[Claim]) -> None:
+        if self._together is None:
+            return
+        try:
+            self._together(claims)
+        except PacsError as error:
+            # Each is worked by itself next, and the one at fault tells.
+            _LOG.info("%d items of queue %s are worked one by one: %s", len(claims), self._queue.name, error.code)
+        except Exception:
+            _LOG.exception("%d items of queue %s are worked one by one", len(claims), self._queue.name)
 
     def work(self, claim: Claim, *, gives_back: bool = False) -> None:
         """Run the handler on `claim` and settle it, or let it wait again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pydicom import DataElement, Dataset
+from pydicom.datadict import tag_for_keyword
 from pydicom.multival import MultiValue
 
 from pacs.studies.dicom_values import day, enclosed, newest_first_key, text, time_of_day
@@ -13,13 +14,26 @@ from pacs.worklist.encoding import encoded
 
 PATIENT_GROUP = 0x0010
 STEP_SEQUENCE = "ScheduledProcedureStepSequence"
-# Told by columns of the row, not by the data set.
-_TOLD_BY_COLUMNS = ("ScheduledProcedureStepStatus", "RequestedProcedurePriority")
-_ENCODING = ("SpecificCharacterSet",)
+# Told by columns of the row, not by the data set, and how the data set itself is encoded.
+_NOT_KEPT = frozenset(
+    map(tag_for_keyword, ("ScheduledProcedureStepStatus", "RequestedProcedurePriority", "SpecificCharacterSet"))
+)
+_STEPS = tag_for_keyword(STEP_SEQUENCE)
 _IDENTITY_OF_PATIENT = ("PatientID", "IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence")
 
 # What changed, for the history: keyword -> [before, after]. The step's own attributes keep their keywords.
 type Changes = dict[str, list[str]]
+
+
+def first_of(news: Dataset) -> Dataset:
+    """Return what a new entry keeps of what was said of it: what `merged` makes of it and an empty data set."""
+    first, item = Dataset(), Dataset()
+    for source, target in ((news, first), (news[STEP_SEQUENCE][0], item)):
+        for element in source:
+            if element.tag not in _NOT_KEPT and element.tag != _STEPS and not element.is_empty:
+                target.add(element)
+    setattr(first, STEP_SEQUENCE, [item])
+    return first
 
 
 def merged(before: Dataset, news: Dataset) -> tuple[Dataset, Changes]:
@@ -28,7 +42,7 @@ def merged(before: Dataset, news: Dataset) -> tuple[Dataset, Changes]:
     An attribute absent in `news` stays, an empty one is deleted; the single step item is merged the same way, other
     sequences are replaced whole. Neither data set is changed.
     """
-    after, changes = _overlaid(before, news, except_for=STEP_SEQUENCE)
+    after, changes = _overlaid(before, news, except_for=_STEPS)
     if items := news.get(STEP_SEQUENCE):
         former = before.get(STEP_SEQUENCE) or [Dataset()]
         item, item_changes = _overlaid(former[0], items[0])
@@ -86,7 +100,7 @@ def identity_of(dataset: Dataset, item: Dataset) -> dict[str, str]:
 
 
 def columns_of(dataset: Dataset) -> dict[str, Any]:
-    """Return what the row keeps of the entry: the entry itself and the columns that searches narrow by."""
+    """Return what the row keeps of an entry, made by `first_of` or `merged`: itself, and what searches narrow by."""
     item = dataset.ScheduledProcedureStepSequence[0]
     start_date = day(item.get("ScheduledProcedureStepStartDate"))
     patient_id, issuer_of_patient_id = patient_of(dataset)
@@ -103,7 +117,7 @@ def columns_of(dataset: Dataset) -> dict[str, Any]:
         "issuer_of_patient_id": issuer_of_patient_id,
         "folded_name": fold(name),
         "words_key": search_key(name, patient_id, text(dataset.get("AccessionNumber"))),
-        "attributes": encoded(_without(dataset, item)),
+        "attributes": encoded(dataset),
     }
 
 
@@ -114,12 +128,12 @@ def values(dataset: Dataset, keyword: str) -> list[str]:
     return [text(one) for one in many if one not in (None, "")]
 
 
-def _overlaid(before: Dataset, news: Dataset, except_for: str = "") -> tuple[Dataset, Changes]:
+def _overlaid(before: Dataset, news: Dataset, except_for: int | None = None) -> tuple[Dataset, Changes]:
     after, changes = Dataset(), {}
     for element in before:
         after.add(element)
     for element in news:
-        if element.keyword in (except_for, *_ENCODING, *_TOLD_BY_COLUMNS):
+        if element.tag in _NOT_KEPT or element.tag == except_for:
             continue
         former = before.get(element.tag)
         if element.is_empty:
@@ -130,17 +144,6 @@ def _overlaid(before: Dataset, news: Dataset, except_for: str = "") -> tuple[Dat
         if _shown(former) != _shown(element):
             changes[element.keyword or str(element.tag)] = [_shown(former), _shown(element)]
     return after, changes
-
-
-def _without(dataset: Dataset, item: Dataset) -> Dataset:
-    """Return a copy without what is told by columns."""
-    bare, bare_item = Dataset(), Dataset()
-    for source, target in ((dataset, bare), (item, bare_item)):
-        for element in source:
-            if element.keyword not in _TOLD_BY_COLUMNS:
-                target.add(element)
-    setattr(bare, STEP_SEQUENCE, [bare_item])
-    return bare
 
 
 def _shown(element: DataElement | None) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from pacs.worklist.models import StepHistoryRecord, StepRecord
 from pacs.worklist.statuses import StepStatus
 from pacs.worklist.steps import ChangeKind, StepEvent, StepRow
@@ -11,8 +14,13 @@ _SAME = tuple(name for name in StepRow.__dataclass_fields__ if name not in ("sta
 
 def row_of(record: StepRecord) -> StepRow:
     """Return a copy of a step that outlives its session."""
-    same = {name: getattr(record, name) for name in _SAME}
-    return StepRow(**same, status=StepStatus(record.status), encoded=record.attributes)
+    return row_from({name: getattr(record, name) for name in (*_SAME, "status", "attributes")})
+
+
+def row_from(columns: Mapping[str, Any]) -> StepRow:
+    """Return the step of which these are the columns, other columns among them."""
+    same = {name: columns[name] for name in _SAME}
+    return StepRow(**same, status=StepStatus(columns["status"]), encoded=columns["attributes"])
 
 
 def event_of(record: StepHistoryRecord) -> StepEvent:

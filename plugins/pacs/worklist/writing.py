@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from pydicom import Dataset
-from sqlalchemy import ColumnElement, and_, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -19,6 +19,7 @@ from pacs.errors import InvalidInput
 from pacs.worklist.attributes import (
     Changes,
     columns_of,
+    first_of,
     identifying,
     identity_of,
     merged,
@@ -29,17 +30,20 @@ from pacs.worklist.attributes import (
 )
 from pacs.worklist.encoding import decoded
 from pacs.worklist.models import IDENTITY, StepHistoryRecord, StepRecord
-from pacs.worklist.rows import row_of
+from pacs.worklist.rows import row_from, row_of
 from pacs.worklist.statuses import BEGUN, StepStatus
-from pacs.worklist.steps import ChangeKind, NewStep, PatientMismatch, StepChange, StepSelector, Version
+from pacs.worklist.steps import ChangeKind, NewStep, PatientMismatch, StepChange, StepRow, StepSelector, Version
 
 _NAMES_A_STEP = ("accession_number", "requested_procedure_id", "step_id")
-# Made once: an order is in a hurry.
+# Made once, and without the object-relational part: an order is in a hurry.
+_steps = cast("Table", StepRecord.__table__)
+_NAMED = and_(*(_steps.c[name] == bindparam(name) for name in IDENTITY))
+_IS_THERE = select(_steps.c.id).where(_NAMED)
 _INSERT = {
-    name: dialect.insert(StepRecord).on_conflict_do_nothing(index_elements=IDENTITY).returning(StepRecord)
+    name: dialect.insert(_steps).on_conflict_do_nothing(index_elements=IDENTITY).returning(_steps.c.id)
     for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
 }
-_INSERT_HISTORY = insert(StepHistoryRecord)
+_INSERT_HISTORY = insert(cast("Table", StepHistoryRecord.__table__))
 
 
 @dataclass(frozen=True)
@@ -124,24 +128,23 @@ def _upsert(session: Session, step: NewStep, version: Version | None, by: By) ->
             "Nothing names this step: no accession number, requested procedure ID or scheduled procedure step ID.",
             remedy="The order must carry at least one of them.",
         )
+    connection = session.connection()
+    is_there = connection.execute(_IS_THERE, identity).first() is not None
+    # Another process may insert it in between.
+    if not is_there and (row := _insert(connection, identity, step, version, by)):
+        return _told(session, row, ChangeKind.NEW, before=None, by=by)
     named = and_(*(getattr(StepRecord, name) == value for name, value in identity.items()))
-    if not (found := _locked(session, named)):
-        if record := _insert(session, identity, step, version, by):
-            return _told(session, record, ChangeKind.NEW, before=None, by=by)
-        # Another process inserted it in between.
-        found = _locked(session, named)
-    return _update(session, found[0], step, version, by)
+    return _update(session, _locked(session, named)[0], step, version, by)
 
 
 def _insert(
-    session: Session, identity: dict[str, str], step: NewStep, version: Version | None, by: By
-) -> StepRecord | None:
+    connection: Connection, identity: dict[str, str], step: NewStep, version: Version | None, by: By
+) -> StepRow | None:
     """Insert a step; return None when it is there by now."""
-    dataset, _ = merged(Dataset(), step.dataset)
     known = version or Version()
-    row = {
+    columns = {
         **identity,
-        **columns_of(dataset),
+        **columns_of(first_of(step.dataset)),
         "status": step.status or StepStatus.SCHEDULED,
         "priority": step.priority or priority_of(step.dataset) or "",
         "former_patients": [],
@@ -154,7 +157,8 @@ def _insert(
         "created_at": by.at,
         "changed_at": by.at,
     }
-    return session.scalars(_INSERT[session.get_bind().dialect.name], [row]).first()
+    row_id = connection.execute(_INSERT[connection.dialect.name], columns).scalar()
+    return None if row_id is None else row_from({**columns, "id": row_id})
 
 
 def _update(session: Session, record: StepRecord, step: NewStep, version: Version | None, by: By) -> StepChange | None:
@@ -223,12 +227,13 @@ def _changed(session: Session, record: StepRecord, changes: Changes, status: Ste
     before = StepStatus(record.status)
     record.status, record.changed_at = status, by.at
     kind = ChangeKind.UPDATED if changes else ChangeKind.STATUS
-    return _told(session, record, kind, before=before, by=by, changes=changes)
+    session.flush()
+    return _told(session, row_of(record), kind, before=before, by=by, changes=changes)
 
 
 def _told(
     session: Session,
-    record: StepRecord,
+    row: StepRow,
     kind: ChangeKind,
     *,
     before: StepStatus | None,
@@ -236,19 +241,17 @@ def _told(
     changes: Changes | None = None,
 ) -> StepChange:
     """Write a line of the history and return the change."""
-    after = StepStatus(record.status)
-    session.flush()
     line = {
-        "step_row_id": record.id,
+        "step_row_id": row.id,
         "at": by.at,
         "actor": by.actor,
         "kind": kind,
         "status_before": before,
-        "status_after": after,
+        "status_after": row.status,
         "detail": {**by.detail, **({"changes": changes} if changes else {})},
     }
-    session.execute(_INSERT_HISTORY, [line])
-    return StepChange(row_of(record), before, after, kind, by.actor, by.at)
+    session.connection().execute(_INSERT_HISTORY, line)
+    return StepChange(row, before, row.status, kind, by.actor, by.at)
 
 
 def _locked(session: Session, wanted: ColumnElement[bool]) -> list[StepRecord]:

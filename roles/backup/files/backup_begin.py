@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from pacs.backup import escrow
+from pacs.backup import escrow, saving
 from pacs.backup.places import ESCROW, Place
 from pacs.backup.settings import BackupSettings, load
 from pacs.backup.site import Site
@@ -27,6 +27,8 @@ FOREIGN = """\
 def main() -> int:
     """Return 0 when every place has it; tell of each that has not."""
     site = Site.of(load(SETTINGS), Path(os.environ["CREDENTIALS_DIRECTORY"]))
+    # From now on what was never done is late some day, and monitoring says so.
+    saving.introduce(site)
     begun = site.settings.state / "begun"
     faults = []
     with site.places() as places:

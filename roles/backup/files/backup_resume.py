@@ -1,7 +1,8 @@
-"""After a restore on a new machine: takes the catalog of what was sent out of the place, so that backups go on.
+"""After a restore on a new machine: learns what the places have already, so that backups go on where they were.
 
-Without it the whole archive would be sent to every place once more. What came after the catalog was saved (the night
-before) is packed and sent anew, under names that the lost server can't have used.
+Out of the place that was restored from: the catalog of the night before, and the lists of what came after it; where there
+is no catalog, all lists. A place whose batches are the same has them; another one gets what it lacks packed anew.
+Without all this the whole archive would be sent to every place once more.
 """
 
 from __future__ import annotations
@@ -9,41 +10,52 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import sys
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import Path
 
-from pacs.backup import points
+from pacs.backup import packs, points
+from pacs.backup.catalog import Catalog
+from pacs.backup.overview import DRILLS, REPORTS
 from pacs.backup.places import SYSTEM, Place
+from pacs.backup.restic import Snapshot
+from pacs.backup.restoring_lost import FOLDER as LOST
+from pacs.backup.runs import AUDIT
 from pacs.backup.settings import BackupSettings, load
 from pacs.backup.site import Site
+from pacs.errors import PacsError
 
 SETTINGS = Path("/etc/pacs/backup/backup.yml")
+CREDENTIALS = Path("/etc/pacs/credentials")
 RESTORE = Path("/run/pacs-restore")
 CATALOG = "catalog.db"
-NAMES_A_DAY = 50
 
 
 def main() -> int:
-    """Put the catalog in place; tell when there is none, which is no fault."""
+    """Put the catalog in place and complete it."""
     settings = load(SETTINGS)
     with Site.of(load(RESTORE / "backup.yml"), RESTORE / "credentials").place("restore") as place:
-        found = fetched(place, settings)
-        last = points.of(place)[-1].at
-    print(f"The place's last restore point is of {last:%Y-%m-%d %H:%M} UTC: images that came later are not there.")
-    if not found:
-        print("The place has no catalog: all images are sent once more.")
-        return 0
-    target = settings.state / CATALOG
-    for path in found.parent.glob(f"{CATALOG}*"):
-        shutil.copyfile(path, target.with_name(path.name))
-    shutil.rmtree(settings.work / "resume")
-    files = close(target, [place.name for place in settings.places])
-    print(f"Backups go on where the lost server's ended: {files} files are known to be at the places.")
+        if last := next(points.of(place), None):
+            print(
+                f"The place's last restore point is of {last.at:%Y-%m-%d %H:%M:%S} UTC: "
+                "images that came later are not there."
+            )
+        put_in_place(fetched(place, settings), settings.state)
+        with Catalog(settings.state / CATALOG) as catalog, Site.of(settings, CREDENTIALS).places() as places:
+            those = learn(catalog, place)
+            for one in places:
+                try:
+                    compare(catalog, those, one, [other.name for other in places])
+                except PacsError as fault:
+                    print(f"{fault} When it is back it gets what came last once more.")
+    with sqlite3.connect(settings.state / CATALOG) as database:
+        files = database.execute("SELECT count(*) FROM files").fetchone()[0]
+    print(f"Backups go on where the lost server's ended: {files} files are known to be at the place.")
     return 0
 
 
 def fetched(place: Place, settings: BackupSettings) -> Path | None:
-    """Return the catalog as the place has it; None where it has none or a torn one."""
+    """Return the state folder as the place has it, of the night before; None where it has none."""
     repository = place.repository(SYSTEM)
     saved = [one for one in repository.snapshots_if_any() if one.tags.get("folder") == str(settings.state)]
     if not saved:
@@ -52,28 +64,70 @@ def fetched(place: Place, settings: BackupSettings) -> Path | None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, mode=0o700)
     repository.restore(saved[-1].snapshot_id, folder)
-    catalog = folder / CATALOG
+    return folder
+
+
+def put_in_place(former: Path | None, state: Path) -> None:
+    """Take trail, reports and catalog into use; without a catalog, or with a torn one, begin with none."""
+    for path in state.glob(f"{CATALOG}*"):
+        path.unlink()
+    if former is None:
+        return
+    for name in (REPORTS, LOST):
+        if (former / name).is_dir():
+            shutil.copytree(former / name, state / name, dirs_exist_ok=True)
+    if (former / DRILLS).is_file() and not (state / DRILLS).exists():
+        shutil.copyfile(former / DRILLS, state / DRILLS)
+    join(former / AUDIT, state / AUDIT)
+    if is_whole(former / CATALOG):
+        for path in former.glob(f"{CATALOG}*"):
+            shutil.copyfile(path, state / path.name)
+    shutil.rmtree(former)
+
+
+def join(former: Path, trail: Path) -> None:
+    """Put the lines of the lost server before those of this one, unless an attempt that was cut off did."""
+    lines, own = (path.read_text(encoding="utf-8") if path.exists() else "" for path in (former, trail))
+    if lines and not own.startswith(lines):
+        trail.write_text(lines + own, encoding="utf-8")
+
+
+def is_whole(catalog: Path) -> bool:
+    """Tell whether a catalog is there and not torn."""
     if not catalog.exists():
-        return None
+        return False
     with sqlite3.connect(catalog) as database:
-        return catalog if database.execute("PRAGMA integrity_check").fetchone() == ("ok",) else None
+        return bool(database.execute("PRAGMA integrity_check").fetchone() == ("ok",))
 
 
-def close(catalog: Path, places: list[str]) -> int:
-    """Close every batch, and take the names that the lost server may have given since; return the number of files."""
-    now = datetime.now(UTC)
-    days = [f"{now - timedelta(days=ago):%Y-%m-%d}" for ago in range(3)]
-    names = [f"{day}.{number:02}" for day in days for number in range(1, NAMES_A_DAY)]
-    with sqlite3.connect(catalog) as database:
-        database.execute("UPDATE batches SET closed = 1")
-        known = {row[0] for row in database.execute("SELECT batch FROM batches")}
-        for name in (name for name in names if name not in known):
-            database.execute("INSERT INTO batches (batch, closed, pack_bytes) VALUES (?, 1, 0)", (name,))
-            rows = [(place, name, 0, 1, "") for place in places]
-            database.executemany(
-                "INSERT INTO sent (place, batch, packs, closed, snapshot) VALUES (?, ?, ?, ?, ?)", rows
-            )
-        return int(database.execute("SELECT count(*) FROM files").fetchone()[0])
+def learn(catalog: Catalog, place: Place) -> dict[str, Snapshot]:
+    """Note every batch that was not closed yet, or not known, with its files, and close it; return them."""
+    known = {batch.name for batch in catalog.batches() if batch.closed}
+    learnt = {}
+    # Newest first: what is before a batch that is known and closed is known.
+    for batch in takewhile(lambda one: one.name not in known, points.batches(place)):
+        for pack, text in packs.texts(batch.repository, batch.snapshot.snapshot_id, packs.LISTS):
+            with catalog.transaction():
+                catalog.add_files((line.partition(" ")[0] for line in text.splitlines()), f"{batch.name}/{pack}")
+        catalog.grow_batch(batch.name, 0)
+        catalog.close_batch(batch.name)
+        learnt[batch.name] = batch.snapshot
+    return learnt
+
+
+def compare(catalog: Catalog, those: Mapping[str, Snapshot], place: Place, names: list[str]) -> None:
+    """Note which of the batches a place has whole: by their sizes, since it may let nothing be read back."""
+    if not those:
+        return
+    for batch in takewhile(lambda one: one.name >= min(those), points.batches(place)):
+        wanted = those.get(batch.name)
+        if wanted is None:  # it is ahead: its name is taken
+            catalog.grow_batch(batch.name, 0)
+            catalog.close_batch(batch.name)
+        if wanted is None or wanted.size == batch.snapshot.size:
+            for name in names if wanted is None else [place.name]:
+                snapshot = batch.snapshot.snapshot_id if name == place.name else ""
+                catalog.note_sent(name, batch.name, batch.snapshot.size[0], closed=True, snapshot=snapshot)
 
 
 if __name__ == "__main__":

@@ -76,6 +76,8 @@ class Asking:
 
     def values(self, source: Source, row: Row, *, every: bool = False) -> Iterator[Taken]:
         """Yield what a source gives: one value, or with `every` all of them, after the row's table."""
+        if not self._may_give(source):
+            return
         for texts, spot in self._texts(source, row, every=every):
             joined = " ".join(filter(None, (text.text for text in texts)))
             notes = dict.fromkeys(text.notice for text in texts if text.notice)
@@ -88,8 +90,11 @@ class Asking:
     def spots(self, source: Source, *, every: bool = False) -> Iterator[Spot]:
         """Yield the places that a source of a sequence means."""
         term = source.terms[0]
-        if isinstance(term, FieldTerm):
+        if isinstance(term, FieldTerm) and self._scope.says(term):
             yield from self._scope.spots(term, every=every)
+
+    def _may_give(self, source: Source) -> bool:
+        return any(not isinstance(term, FieldTerm) or self._scope.says(term) for term in source.terms)
 
     def _texts(self, source: Source, row: Row, *, every: bool) -> Iterator[tuple[Sequence[Converted], Spot | None]]:
         if len(source.terms) == 1:

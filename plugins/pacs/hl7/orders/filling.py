@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import cache
 
 from pydicom import Dataset
 from pydicom.datadict import dictionary_VR
+from pydicom.tag import BaseTag, Tag
 
 from pacs.hl7.orders.asking import Asking, Circumstances, Taken
 from pacs.hl7.orders.composites import join_name, read_item
@@ -235,13 +237,17 @@ def dataset_of(values: dict[str, Value], keywords: Iterable[str]) -> Dataset:
     dataset = Dataset()
     for keyword in keywords:
         if keyword in values:
-            value = values[keyword]
-            is_number = dictionary_VR(keyword) == "US" and isinstance(value, str) and value
-            setattr(dataset, keyword, int(str(value)) if is_number else _empty_or(value, keyword))
+            tag, vr = _tag_and_vr(keyword)
+            dataset.add_new(tag, vr, _dicom_value(values[keyword], vr))
     return dataset
 
 
-def _empty_or(value: Value, keyword: str) -> Value | None:
+@cache
+def _tag_and_vr(keyword: str) -> tuple[BaseTag, str]:
+    return Tag(keyword), dictionary_VR(keyword)
+
+
+def _dicom_value(value: Value, vr: str) -> Value | int | None:
     if value == "":
-        return [] if dictionary_VR(keyword) == "SQ" else None
-    return value
+        return [] if vr == "SQ" else None
+    return int(value) if vr == "US" and isinstance(value, str) else value

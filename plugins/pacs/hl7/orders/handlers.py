@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 
 from sqlalchemy.orm import Session
 
@@ -12,7 +13,7 @@ from pacs.hl7.orders.applying import Applying, Origin, check_usable
 from pacs.hl7.orders.mapper import OrderMapper
 from pacs.hl7.orders.patients import UPDATES, PatientChanges
 from pacs.hl7.orders.values import BadValue, read_moment
-from pacs.hl7.processing import KEPT, Incoming, MessageHandler, Result
+from pacs.hl7.processing import Effect, Incoming, MessageHandler, Result, keep
 from pacs.hl7.settings import OrdersSettings
 from pacs.worklist.steps import Version
 from pacs.worklist.worklist import Worklist
@@ -37,25 +38,31 @@ class OrderHandlers:
         yield ORDERS, self.order
         yield PATIENTS, self.patient
 
-    def order(self, session: Session, incoming: Incoming) -> Result:
-        """Enter, change or cancel what a message orders or schedules.
+    def order(self, incoming: Incoming) -> Effect:
+        """Read what a message orders or schedules; its effect enters, changes or cancels it.
 
         Raises
         ------
-        Hl7Error : it can't be done; nothing of it is.
+        Hl7Error : it can't be done, which the effect may raise too; nothing of it is.
         """
         readings = self._mapper.read_message(incoming.message, incoming.header, incoming.peer, incoming.received_at)
         check_usable(readings)
-        applying = Applying(self._worklist, session, self._origin(incoming))
-        for reading in readings:
-            applying.apply(reading)
-        return Result("worklist", applying.outcome.as_dict())
+        origin = self._origin(incoming)
 
-    def patient(self, session: Session, incoming: Incoming) -> Result:
-        """Change what entries say of a patient. Raises as `order` does."""
+        def enter(session: Session) -> Result:
+            applying = Applying(self._worklist, session, origin)
+            for reading in readings:
+                applying.apply(reading)
+            return Result("worklist", applying.outcome.as_dict())
+
+        return enter
+
+    def patient(self, incoming: Incoming) -> Effect:
+        """Return what changes what entries say of a patient. Raises as `order` does."""
         event = type_of(incoming.header, incoming.message).partition("^")[2]
-        if event not in UPDATES:
-            return KEPT
+        return partial(self._change_patient, event, incoming) if event in UPDATES else keep(incoming)
+
+    def _change_patient(self, event: str, incoming: Incoming, session: Session) -> Result:
         changes = PatientChanges(self._mapper, self._worklist, session, self._origin(incoming))
         changes.apply(incoming.message, event, incoming.peer)
         if event in self._settings.arrival_events:
@@ -77,8 +84,7 @@ def _sent_at(incoming: Incoming, mapper: OrderMapper) -> str:
         return ""
     time, _, fraction = moment.time.partition(".")
     zone = None if moment.zone else mapper.time_zone
-    stamp = f"{moment.date}{time or '000000'}{moment.zone}"
-    told = datetime.strptime(stamp, "%Y%m%d%H%M%S%z" if moment.zone else "%Y%m%d%H%M%S")  # noqa: DTZ007 see below
+    told = datetime.fromisoformat(f"{moment.date}T{time or '000000'}{moment.zone}")
     told = told.replace(microsecond=int(fraction.ljust(6, "0")), tzinfo=zone or told.tzinfo)
     return f"{min(told, incoming.received_at).astimezone(UTC):%Y%m%d%H%M%S.%f}"
 

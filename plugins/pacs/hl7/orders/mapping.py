@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from pacs.settings_files.faults import Faults, did_you_mean
-from pacs.settings_files.marked_yaml import Node, read_marked
 from pacs.hl7.orders.errors import MappingError
 from pacs.hl7.orders.rows import Row, parse_row
 from pacs.hl7.orders.sources import Condition, parse_condition
 from pacs.hl7.orders.tables import ActionTable, Table, parse_actions, parse_table
+from pacs.settings_files.faults import Faults, did_you_mean
+from pacs.settings_files.marked_yaml import Node, read_marked
 
 _REMOVED = "none"
 _WHEN_EMPTY = "write `extends: default` to use the default mapping as it is"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
+from pacs.hl7.orders.sources import Source, parse_source
 from pacs.settings_files.faults import Place, did_you_mean
 from pacs.settings_files.marked_yaml import Node
-from pacs.hl7.orders.sources import Source, parse_source
 
 _SOURCE = "a source such as OBR-18, or a list of them"
 _DATE_AND_TIME = re.compile(r"(\w+Date) \+ (\w+Time)")
@@ -74,7 +75,7 @@ class Row:
         """The first attribute."""
         return self.keywords[0]
 
-    @property
+    @cached_property
     def vr(self) -> str:
         """VR of the first attribute."""
         return dictionary_VR(self.keyword)

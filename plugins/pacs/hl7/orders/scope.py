@@ -74,6 +74,10 @@ class Scope:
         """Return the segments of that name, in the order they came."""
         return self._own[name] if name in self._own else self._message.all(name)
 
+    def says(self, term: FieldTerm) -> bool:
+        """Tell whether the field that `term` means is there at all: most that a mapping looks at are not."""
+        return any(segment.raw(term.path.field) for segment in self.segments(term.path.segment))
+
     def spots(self, term: FieldTerm, *, every: bool = False) -> Iterator[Spot]:
         """Yield the places that `term` means: one of each segment, or every repetition.
 
@@ -82,7 +86,7 @@ class Scope:
         """
         for segment in self.segments(term.path.segment):
             found = [spot for spot in _repetitions(segment, term) if _holds_all(term.conditions, spot)]
-            if not every and not term.has_repetition:
+            if len(found) > 1 and not every and not term.has_repetition:
                 found = sorted(found, key=lambda spot: not spot.content.text(1))[:1]
             yield from found
 

@@ -70,7 +70,7 @@ def read_moment(text: str) -> Moment:
         raise BadValue("expected a date or time as YYYYMMDDHHMMSS")
     hour, minute, second = (found[part] or "00" for part in ("hour", "minute", "second"))
     try:
-        datetime.strptime(f"{found['date']}{hour}{minute}{second}", "%Y%m%d%H%M%S")  # noqa: DTZ007 only looked at
+        datetime.fromisoformat(f"{found['date']}T{hour}{minute}{second}")
     except ValueError:
         raise BadValue("expected a day and time that exist") from None
     fraction = f".{found['fraction']}" if found["fraction"] else ""

@@ -15,9 +15,10 @@ from sqlalchemy import select
 from pacs.database import Database
 from pacs.errors import Conflict, InvalidInput, NotFound, PacsError
 from pacs.hl7.journal import Journal
+from pacs.hl7.rehearse.evidence import Tools
 from pacs.hl7.rehearse.fiction import ORDER_TYPES, REHEARSAL
 from pacs.hl7.rehearse.models import RehearsalRecord
-from pacs.hl7.rehearse.rehearsal import Rehearsal, Tools
+from pacs.hl7.rehearse.rehearsal import Rehearsal
 from pacs.hl7.rehearse.sheet import Line, Record, Sheet, StationSheet
 from pacs.hl7.rehearse.site import KnownStation, Site
 from pacs.hl7.rehearse.traces import Traces

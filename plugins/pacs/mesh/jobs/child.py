@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pydicom
 
-from pacs.mesh import encapsulated, pipeline, preview, tissue
+from pacs.mesh import encapsulated, memory, pipeline, preview, tissue
 from pacs.mesh.jobs.looks import RegionLook, SeriesLook, SubVolumeLook
 from pacs.mesh.jobs.packing import pack
 from pacs.mesh.jobs.source_files import FileSource
@@ -25,6 +25,9 @@ from pacs.processes import Progress
 
 # The longest side of a volume whose values are counted, in voxels.
 _HISTOGRAM_VOXELS = 256
+
+# A child does many jobs: what one needed is there for other children, not kept for the next.
+memory.keep_little()
 
 
 def look(arguments: dict[str, Json], _progress: Progress) -> Json:

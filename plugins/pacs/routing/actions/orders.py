@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from pacs.database import Database
+from pacs.routing.rules.figures import RuleFigures
 from pacs.routing.rules.ruleset import Subject
 from pacs.routing.rules.tasks import Task
 from pacs.work import Claim, QueueWorker, Reject, RetryPolicy, Supervisor, WorkQueue
@@ -18,6 +19,8 @@ from pacs.work import Claim, QueueWorker, Reject, RetryPolicy, Supervisor, WorkQ
 QUEUE_NAME = "routing actions"
 # What was done is known for so long, and is not done again when a late image makes the study stable once more.
 KEEP_DAYS = 30
+# Kinds that add what is lacking when they are done again, and nothing else.
+REPEATED = frozenset({"set"})
 _POLICY = RetryPolicy(max_attempts=None, max_age_seconds=3 * 24 * 3600)
 _THREADS = 2
 
@@ -29,6 +32,7 @@ class TaskOrder:
     Attributes
     ----------
     parameters : as `rules.tasks.Task` has them.
+    actor : who has it done by hand, "" for the rule by itself.
     """
 
     kind: str
@@ -37,6 +41,7 @@ class TaskOrder:
     study_instance_uid: str
     orthanc_series_id: str | None
     parameters: Mapping[str, Any]
+    actor: str = ""
 
 
 # What it raises decides, as with every queue; it bears being called twice.
@@ -51,15 +56,18 @@ class Tasks:
     queue : payload: a `TaskOrder`, key: the study.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, figures: RuleFigures) -> None:
         self.queue = WorkQueue(database, QUEUE_NAME, policy=_POLICY)
+        self._figures = figures
         self._handlers: dict[str, TaskHandler] = {}
 
     def register(self, kind: str, handler: TaskHandler) -> None:
         """Have `handler` do what is of this kind. Before the threads run."""
         self._handlers[kind] = handler
 
-    def put(self, session: Session, subject: Subject, rule: str, task: Task, *, occasion: str = "") -> int:
+    def put(
+        self, session: Session, subject: Subject, rule: str, task: Task, *, occasion: str = "", actor: str = ""
+    ) -> int:
         """Put a task, in the caller's transaction: once a study, rule and `occasion`; "" for ever new ones.
 
         Returns
@@ -68,12 +76,20 @@ class Tasks:
         """
         order = TaskOrder(task.kind, rule, *_names(subject), task.parameters)
         payload = asdict(order) | {"parameters": dict(task.parameters)}
+        del payload["actor"]
         dedupe = _digest(payload | {"occasion": occasion}) if occasion else None
-        return self.queue.put(payload, key=subject.orthanc_study_id, dedupe=dedupe, session=session)
+        return self.queue.put(payload | {"actor": actor}, key=subject.orthanc_study_id, dedupe=dedupe, session=session)
 
     def work(self, claim: Claim) -> Mapping[str, Any] | None:
         """Do one task. The handler of the queue."""
         order = TaskOrder(**claim.item.payload)
+        try:
+            return self._done(order)
+        except Reject:
+            self._figures.failed(order.rule, order.kind)
+            raise
+
+    def _done(self, order: TaskOrder) -> Mapping[str, Any] | None:
         handler = self._handlers.get(order.kind)
         if handler is None:
             raise Reject(

@@ -48,6 +48,36 @@ class DecisionRecord(Base):
     )
 
 
+class CopyRecord(Base):
+    """A copy of a study with other attributes, which a rule had made here: who, when, why, and how it was undone.
+
+    Attributes
+    ----------
+    orthanc_study_id, study_instance_uid : the study as it came, which is never changed.
+    copy_study_instance_uid : the copy's; it follows from the study's and from the changes.
+    actor : who had it done by hand, "" for the rule by itself.
+    changes : DICOM keywords and the values that they have in the copy.
+    instances : how many the copy has.
+    began_at, made_at : when its making was first tried, and when it was last whole; None before.
+    undone_at, undone_by : when and by whom the copy was removed; None and "" while it stands.
+    """
+
+    __tablename__ = "routing_copies"
+
+    id: Mapped[int] = mapped_column(Identifier, primary_key=True, autoincrement=True)
+    orthanc_study_id: Mapped[str] = mapped_column(String(ORTHANC_ID_LENGTH), index=True)
+    study_instance_uid: Mapped[str] = mapped_column(Text)
+    copy_study_instance_uid: Mapped[str] = mapped_column(String(64), unique=True)
+    rule: Mapped[str] = mapped_column(Text)
+    actor: Mapped[str] = mapped_column(String(255))
+    changes: Mapped[Any] = mapped_column(JsonDocument)
+    instances: Mapped[int]
+    began_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    made_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    undone_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    undone_by: Mapped[str] = mapped_column(String(255))
+
+
 class MarkRecord(Base):
     """Since when something is watched, or when it was last done.
 

@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 
 from pacs.metrics import Metrics
 from pacs.routing.delivery.overview import Overview
+from pacs.routing.rules.figures import rule_label
 
 
 class Figures:
@@ -25,7 +26,7 @@ class Figures:
 
     def count(self, target: str, rule: str, state: str) -> None:
         """Count a delivery that came to an end."""
-        self._ends.labels(target, rule, state).inc()
+        self._ends.labels(target, rule_label(rule), state).inc()
 
     def count_fault(self, target: str, kind: str) -> None:
         """Count a try that failed."""

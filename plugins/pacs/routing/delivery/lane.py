@@ -10,10 +10,12 @@ from typing import Any, NoReturn
 from pacs.errors import NotFound, PacsError
 from pacs.ports import Json
 from pacs.routing.delivery.children import Children
-from pacs.routing.delivery.delivering import Delivering, Means
+from pacs.routing.delivery.delivering import Delivering
+from pacs.routing.delivery.entry import Entry
 from pacs.routing.delivery.figures import Figures
 from pacs.routing.delivery.models import DeliveryRecord
 from pacs.routing.delivery.presence import Presence
+from pacs.routing.delivery.shipping import Means
 from pacs.routing.delivery.states import ENDED, DeliveryState
 from pacs.routing.delivery.stations import Stations
 from pacs.routing.delivery.windows import seconds_until_open
@@ -25,6 +27,8 @@ from pacs.work import Claim, GiveBack, QueueWorker, Reject, Retry, Supervisor, W
 _log = logging.getLogger(__name__)
 _KEEP_DONE_DAYS = 7
 _MOST_CUTS = 3
+# So often one looks whether a person has mended what a delivery waits for.
+_MENDED_LOOK_SECONDS = 30.0
 
 
 class Lane:
@@ -57,6 +61,7 @@ class Lane:
         self._figures = figures
         self._zone = zone
         self._now = means.ledger.queues.clock
+        self._worker: QueueWorker | None = None
         # How often in a row the connection ended before anything of a delivery was accepted.
         self._cuts: dict[int, int] = {}
 
@@ -66,8 +71,14 @@ class Lane:
         return self._means.ledger.queues.of(self.name)
 
     def add_to(self, supervisor: Supervisor, threads: int) -> None:
-        """Add the threads that send."""
-        QueueWorker(self.queue, self.work, threads=threads, keep_days=_KEEP_DONE_DAYS).add_to(supervisor)
+        """Have so many threads send."""
+        self._worker = QueueWorker(self.queue, self.work, threads=threads, keep_days=_KEEP_DONE_DAYS)
+        self._worker.add_to(supervisor)
+
+    def resize(self, threads: int) -> None:
+        """Have so many threads send from now on."""
+        if self._worker is not None:
+            self._worker.resize(threads)
 
     def work(self, claim: Claim) -> Mapping[str, Any] | None:
         """Work a claim of the queue and settle it. The handler.
@@ -79,19 +90,27 @@ class Lane:
         row = self._row(claim)
         if row is None:
             return None
-        target = self._target(row)
-        self._require_young(row, claim, target)
+        try:
+            self._try(claim, row)
+        except Reject:
+            self._figures.count(self.name, row.rule, DeliveryState.FAILED.value)
+            raise
+        return None
+
+    def _try(self, claim: Claim, row: DeliveryRecord) -> None:
+        entry = Entry(self._means.ledger, claim, row)
+        target = self._target(entry)
+        self._require_young(entry, claim, target)
         self._require_open(row, target)
         self._wait_while_away(claim)
         before = row.sent_bytes
         try:
             self._deliver(claim, row, target)
         except SendingFault as fault:
-            self._after(row, fault, got_on=row.sent_bytes > before)
+            self._after(entry, fault, got_on=row.sent_bytes > before)
         except PacsError as error:
             self._note(row.id, error=error.message, remedy=error.remedy or "It is tried again.")
             raise
-        return None
 
     def test(self) -> None:
         """Try whether the target is there and lets us in: C-ECHO, a search, a sign-in.
@@ -115,26 +134,25 @@ class Lane:
         """Return the delivery, None when there is nothing to do about it any more."""
         with self._means.ledger.database.session() as session:
             row = session.get(DeliveryRecord, claim.item.payload["delivery"])
-        if row is None or row.state in ENDED:
+        if row is None or row.state in ENDED or row.work_item_id != claim.item.id:
+            # A piece of work that a newer one took the place of has nothing to do, nor has its dead letter.
             return None
         if row.state == DeliveryState.FAILED:
             # We were ended between writing it down and giving the item up.
             raise Reject(row.error or "")
         return row
 
-    def _target(self, row: DeliveryRecord) -> Target:
+    def _target(self, entry: Entry) -> Target:
         try:
             return self._targets.get(self.name)
         except NotFound as error:
-            self._fail(row.id, error.message, error.remedy)
+            entry.fail(error.message, error.remedy)
 
-    def _require_young(self, row: DeliveryRecord, claim: Claim, target: Target) -> None:
+    def _require_young(self, entry: Entry, claim: Claim, target: Target) -> None:
         age = self._now() - claim.item.queued_at
         if age > timedelta(days=target.retry_days):
-            last = row.error or self.presence.last_error() or "it never was its turn"
-            self._fail(
-                row.id, f"Given up after {age.days} days: {last}", "See what is wrong with the target, then replay it."
-            )
+            last = entry.row.error or self.presence.last_error() or "it never was its turn"
+            entry.fail(f"Given up after {age.days} days: {last}", "See what is wrong with the target, then replay it.")
 
     def _require_open(self, row: DeliveryRecord, target: Target) -> None:
         seconds = seconds_until_open(target, row.urgency, self._now(), self._zone)
@@ -161,10 +179,8 @@ class Lane:
         delivering = Delivering(self._means, self.children, claim, row=row, target=target, argument=argument)
         try:
             state = delivering.work()
-        except (Reject, Retry) as signal:
+        except (Reject, Retry):
             self.presence.note_there()
-            if isinstance(signal, Reject):
-                self._figures.count(self.name, row.rule, DeliveryState.FAILED.value)
             raise
         finally:
             self._figures.count_bytes(self.name, row.sent_bytes - before)
@@ -173,8 +189,9 @@ class Lane:
             self._figures.count(self.name, row.rule, state.value)
         self.presence.note_there(succeeded=True)
 
-    def _after(self, row: DeliveryRecord, fault: SendingFault, *, got_on: bool) -> NoReturn:
+    def _after(self, entry: Entry, fault: SendingFault, *, got_on: bool) -> NoReturn:
         """Say what becomes of a delivery that met a fault. `got_on`: the target accepted something of it before."""
+        row = entry.row
         self._figures.count_fault(self.name, fault.kind.value)
         if fault.kind in {FaultKind.AWAY, FaultKind.CUT}:
             self.presence.note_away(fault.message, fault.remedy)
@@ -184,18 +201,14 @@ class Lane:
                 raise Retry(str(fault))
             raise GiveBack
         self.presence.note_there()
-        if fault.kind is FaultKind.BUSY:
+        if fault.kind in {FaultKind.BUSY, FaultKind.WAITS}:
             self._note(row.id, error=fault.message, remedy=fault.remedy)
-            raise Retry(str(fault))
-        self._fail(row.id, fault.message, fault.remedy)
+            raise Retry(str(fault), after=_MENDED_LOOK_SECONDS if fault.kind is FaultKind.WAITS else None)
+        entry.fail(fault.message, fault.remedy)
 
     def _is_stuck(self, row: DeliveryRecord, *, got_on: bool) -> bool:
         self._cuts[row.id] = 0 if got_on else self._cuts.get(row.id, 0) + 1
         return self._cuts[row.id] >= _MOST_CUTS
-
-    def _fail(self, delivery_id: int, error: str, remedy: str) -> NoReturn:
-        self._note(delivery_id, state=DeliveryState.FAILED.value, error=error, remedy=remedy)
-        raise Reject(f"{error} {remedy}".strip())
 
     def _note(self, delivery_id: int, **values: Any) -> None:
         self._means.ledger.change(delivery_id, values)

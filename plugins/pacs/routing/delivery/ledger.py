@@ -97,6 +97,9 @@ class Ledger:
             asked["urgency"] = max(row.urgency, order.urgency)
         is_more_urgent = asked["urgency"] > row.urgency
         differs = order.transfer != transfer_of(row) or row.deidentify != asked.get("deidentify", row.deidentify)
+        if _has_begun(row) and not (order.again or differs):
+            # What comes late gets the values that the first images got: a study is one at the target.
+            asked.pop("changes", None)
         for name, value in asked.items():
             setattr(row, name, value)
         if is_new:
@@ -151,7 +154,7 @@ class Ledger:
     def _forget_instances(self, session: Session, row: DeliveryRecord) -> None:
         session.execute(delete(DeliveredInstance).where(DeliveredInstance.delivery_id == row.id))
         row.sent = row.refused = row.confirmed = 0
-        row.sent_at = row.proven_at = None
+        row.sent_at = row.proven_at = row.identity = None
 
     # -- what people and late images decide ------------------------------------------------------------------------
 
@@ -242,6 +245,11 @@ class Ledger:
                 .where(DeliveryRecord.id == delivery_id)
                 .values(changed_at=self.queues.clock(), **values)
             )
+
+
+def _has_begun(row: DeliveryRecord) -> bool:
+    """Tell whether the target may have something of it."""
+    return bool(row.sent or row.refused) or row.state in {DeliveryState.SENDING, DeliveryState.CHECKING}
 
 
 def _asked(order: DeliveryOrder) -> dict[str, Any]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Float, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, Float, ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from pacs.database.base import Base
 from pacs.database.types import Identifier, JsonDocument, UtcDateTime
 from pacs.routing.delivery.states import DeliveryState, InstanceState
 
+# What is under way or waits for a person. As text, for SQLite uses a partial index only for a query with literally the
+# same condition; and as NOT IN, for which it can't take the index by state instead and look at each row.
+IS_OPEN = "state NOT IN ('proven', 'sent', 'skipped', 'diverted', 'cut')"
 _STATES = ", ".join(f"'{state}'" for state in DeliveryState)
 _INSTANCE_STATES = ", ".join(f"'{state}'" for state in InstanceState)
 
@@ -23,6 +26,7 @@ class DeliveryRecord(Base):
     ----------
     series : Orthanc's identifiers of the series that go; None for all.
     transfer : {"syntax", "quality"}, see `orders.Transfer`.
+    identity : the version of the project `deidentify` that it began with, see `IdentityRecord`; None before that.
     changes : DICOM keywords with their values at the target.
     alternatives : targets that take over while this one is away.
     diverted_to : the one that did.
@@ -47,6 +51,7 @@ class DeliveryRecord(Base):
     series: Mapped[Any | None] = mapped_column(JsonDocument)
     transfer: Mapped[Any] = mapped_column(JsonDocument)
     deidentify: Mapped[str | None] = mapped_column(Text)
+    identity: Mapped[str | None] = mapped_column(String(64))
     changes: Mapped[Any] = mapped_column(JsonDocument)
     alternatives: Mapped[Any] = mapped_column(JsonDocument)
     has_alternatives: Mapped[bool]
@@ -69,7 +74,17 @@ class DeliveryRecord(Base):
     __table_args__ = (
         CheckConstraint(f"state IN ({_STATES})", name="state"),
         UniqueConstraint("orthanc_study_id", "target"),
-        Index("ix_deliveries_target", "target", "state", "ordered_at"),
+        Index("ix_deliveries_target", "target", "state", "id"),
+        Index("ix_deliveries_state", "state", "id"),
+        # Few of all: what is under way, and what waits for a person.
+        Index(
+            "ix_deliveries_open",
+            "target",
+            "state",
+            "ordered_at",
+            sqlite_where=text(IS_OPEN),
+            postgresql_where=text(IS_OPEN),
+        ),
         Index("ix_deliveries_changed_at", "changed_at"),
         # Identifiers tell the order: one that was forgotten must never be given again.
         {"sqlite_autoincrement": True},
@@ -104,6 +119,23 @@ class DeliveredInstance(Base):
     at: Mapped[datetime] = mapped_column(UtcDateTime)
 
     __table_args__ = (CheckConstraint(f"state IN ({_INSTANCE_STATES})", name="state"),)
+
+
+class IdentityRecord(Base):
+    """A version of a project of de-identification that a delivery began with.
+
+    Attributes
+    ----------
+    version : digest of project, texts and secret, see `identities.Identity`.
+    texts : names and texts of the files that say it, deidentify.yaml first.
+    """
+
+    __tablename__ = "delivery_identities"
+
+    version: Mapped[str] = mapped_column(String(64), primary_key=True)
+    project: Mapped[str] = mapped_column(Text)
+    texts: Mapped[Any] = mapped_column(JsonDocument)
+    kept_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class TargetRecord(Base):

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pacs.errors import NotFound
 from pacs.ports import Archive, Json
 from pacs.routing.senders.faults import FaultKind, SendingFault
-from pacs.routing.targets.model import DicomTarget, Target
+from pacs.routing.targets.model import DicomTarget, Target, Tls
 
 _KNOCK_SECONDS = 3.0
 _AET_KEPT_SECONDS = 300.0
@@ -38,7 +38,7 @@ class Stations:
         if isinstance(target, DicomTarget):
             told["calling"] = target.calling or self._aet()
             if target.modality is not None:
-                told |= self._modality(name, target.modality)
+                told |= self._modality(name, target.modality, target.tls)
         return told
 
     def knock(self, argument: Json) -> None:
@@ -67,7 +67,7 @@ class Stations:
             self._own_aet = (title, time.monotonic() + _AET_KEPT_SECONDS)
         return title
 
-    def _modality(self, name: str, modality: str) -> dict[str, Json]:
+    def _modality(self, name: str, modality: str, tls: Tls | None) -> dict[str, Json]:
         try:
             station = self._archive.get_json(f"/modalities/{modality}/configuration")
         except NotFound:
@@ -77,6 +77,9 @@ class Stations:
                 remedy="Add it on the page of AEs, or correct targets.yaml.",
             ) from None
         told = {"aet": station["AET"], "host": station["Host"], "port": station["Port"]}
+        if station.get("UseDicomTls") and tls is None:
+            # Never in the clear; whose certificates to trust stands below `tls:` where it is not the system's.
+            told["tls"] = Tls().model_dump(mode="json")
         return told | ({"calling": station["LocalAet"]} if station.get("LocalAet") else {})
 
 

@@ -19,12 +19,12 @@ from celpy.celparser import CELParseError
 from celpy.evaluation import CELEvalError
 from lark import Token, Tree
 
-from pacs.settings_files.faults import did_you_mean
 from pacs.routing.rules import readings
 from pacs.routing.rules.conditions import Explained
 from pacs.routing.rules.facts import Facts
 from pacs.routing.rules.names import Kind, Own, fault_of, is_sequence, kind_of
 from pacs.routing.rules.patterns import Pattern, compiled
+from pacs.settings_files.faults import did_you_mean
 
 _LONGEST_EXPRESSION = 1000
 _MOST_SHOWN = 20

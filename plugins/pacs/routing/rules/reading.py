@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pacs.settings_files.faults import Faults, Place, did_you_mean
-from pacs.settings_files.marked_yaml import Node, read_marked
 from pacs.routing.rules.comparisons import any_of
 from pacs.routing.rules.conditions import GROUPS, OF_SERIES, Condition, Named, always, compared, group, of_series
 from pacs.routing.rules.errors import RulesError
@@ -16,6 +14,8 @@ from pacs.routing.rules.names import Own, fault_of
 from pacs.routing.rules.ruleset import FALLBACK, Rule, RuleSet
 from pacs.routing.rules.tasks import Doing, parse_doing
 from pacs.routing.rules.triggers import STUDY_STABLE, Event, Schedule, Triggers, parse_trigger
+from pacs.settings_files.faults import Faults, Place, did_you_mean
+from pacs.settings_files.marked_yaml import Node, read_marked
 
 FILE_NAME = "rules.yaml"
 MOST_RULES = 1000
@@ -55,6 +55,7 @@ class _Reader:
         self._places: dict[str, Place] = {}
 
     def ruleset(self, root: Node, text: str) -> RuleSet:
+        """Return the rules of a file, without those whose faults were noted."""
         entries = root.entries("`rules:` and `fallback:`")
         _check_keys(entries, _SECTIONS, "unknown section")
         rules = []

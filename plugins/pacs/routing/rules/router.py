@@ -20,11 +20,12 @@ from pacs.hl7.rehearse.fiction import is_played
 from pacs.mpps.matching import match
 from pacs.mpps.progress import names_of
 from pacs.ports import ChangeKind
-from pacs.routing.actions.orders import Tasks
+from pacs.routing.actions.orders import REPEATED, Tasks
 from pacs.routing.decisions.journal import DecisionJournal, Occasion
 from pacs.routing.orders import DeliveryOrder
 from pacs.routing.rules.book import InForce, RuleBook
 from pacs.routing.rules.facts import Facts
+from pacs.routing.rules.figures import RuleFigures
 from pacs.routing.rules.gathering import Gathered, Gatherer
 from pacs.routing.rules.ruleset import Subject, Verdict
 from pacs.routing.rules.triggers import Event
@@ -101,6 +102,7 @@ class Router:
         journal: DecisionJournal,
         tasks: Tasks,
         order: OrderDeliveries,
+        figures: RuleFigures,
         time_zone: tzinfo,
     ) -> None:
         self.queue = WorkQueue(database, QUEUE_NAME)
@@ -110,6 +112,7 @@ class Router:
         self._journal = journal
         self._tasks = tasks
         self._order = order
+        self._figures = figures
         self._time_zone = time_zone
 
     # -- what happens --------------------------------------------------------------------------------------------------
@@ -175,6 +178,7 @@ class Router:
                 return {"asked": True, "complete": False}
             self._effect(session, note, subject, verdict, in_force)
             claim.complete({"rules": list(verdict.names), "targets": list(verdict.targets)}, session=session)
+        self._figures.decided(note.event.value, verdict.names)
         return None
 
     def _effect(self, session: Session, note: Note, subject: Subject, verdict: Verdict, in_force: InForce) -> None:
@@ -185,7 +189,9 @@ class Router:
         today = f"{datetime.now(self._time_zone):%Y%m%d}" if note.event is Event.SCHEDULE else "once"
         occasion = "" if note.actor else f"{note.event} {note.detail} {today}"
         for rule, task in verdict.tasks():
-            self._tasks.put(session, subject, rule, task, occasion=occasion)
+            # What is repeated anyway is asked for each time: it adds what came since.
+            own = "" if task.kind in REPEATED else occasion
+            self._tasks.put(session, subject, rule, task, occasion=own, actor=note.actor)
         # Of single images only what leads to something is kept.
         if verdict.matched or note.event is not Event.INSTANCE:
             occurred = Occasion(note.event, note.detail, note.actor)

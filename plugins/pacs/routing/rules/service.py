@@ -17,8 +17,10 @@ from pacs.errors import NotFound
 from pacs.hl7.outbound.outbox import Outbox
 from pacs.mesh.jobs.service import Models
 from pacs.mesh.recipe import Preset
+from pacs.metrics import Metrics
 from pacs.ports import Archive
 from pacs.routing.actions.archive import ArchiveTasks
+from pacs.routing.actions.copies import StudyCopies
 from pacs.routing.actions.hl7 import Hl7Tasks
 from pacs.routing.actions.models import ModelTasks
 from pacs.routing.actions.notices import NoticeTasks
@@ -26,6 +28,7 @@ from pacs.routing.actions.orders import Tasks
 from pacs.routing.decisions.journal import DecisionJournal
 from pacs.routing.rules.book import RuleBook
 from pacs.routing.rules.dry_run import DryRuns
+from pacs.routing.rules.figures import RuleFigures
 from pacs.routing.rules.gathering import Gatherer
 from pacs.routing.rules.known import Known, Names
 from pacs.routing.rules.router import Note, OrderDeliveries, Router
@@ -58,6 +61,7 @@ class RulesAround:
     outbox: Outbox
     targets: Names
     order: OrderDeliveries
+    metrics: Metrics
     time_zone: tzinfo
 
 
@@ -84,6 +88,7 @@ class Rules:
     ----------
     book : the rules in force, their file and history.
     decisions : what was decided.
+    copies : of studies, with other attributes, which rules had made.
     dry_runs : what rules would have done.
     tasks : where more kinds of tasks can be registered, `prefetch` for example.
     """
@@ -103,8 +108,11 @@ class Rules:
         self._worklist = around.worklist
         self.book = RuleBook(folder, known)
         self.decisions = DecisionJournal(around.database)
-        self.tasks = Tasks(around.database)
+        figures = RuleFigures(around.metrics)
+        self.tasks = Tasks(around.database, figures)
         ArchiveTasks(around.archive).register(self.tasks)
+        self.copies = StudyCopies(around.database, around.archive)
+        self.copies.register(self.tasks)
         ModelTasks(around.archive, around.models).register(self.tasks)
         NoticeTasks(around.archive, settings.notify, credential).register(self.tasks)
         Hl7Tasks(around.database, around.worklist, around.outbox).register(self.tasks)
@@ -116,6 +124,7 @@ class Rules:
             journal=self.decisions,
             tasks=self.tasks,
             order=around.order,
+            figures=figures,
             time_zone=around.time_zone,
         )
         self._watch = Watch(around.database, around.archive, self.book, self._router, time_zone=around.time_zone)

@@ -18,10 +18,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from pacs.settings_files.faults import did_you_mean
-from pacs.settings_files.marked_yaml import Node
 from pacs.routing.orders import ROUTINE, STAT, URGENT, Transfer
 from pacs.routing.rules.known import Known
+from pacs.settings_files.faults import did_you_mean
+from pacs.settings_files.marked_yaml import Node
 
 URGENCIES = {"routine": ROUTINE, "urgent": URGENT, "stat": STAT}
 SYNTAXES: dict[str, UID | None] = {

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from pacs.settings_files.faults import did_you_mean
 from pacs.routing.rules import readings
 from pacs.routing.rules.comparisons import OneOf
 from pacs.routing.rules.grammar import parse_comparison
 from pacs.routing.rules.names import Own
+from pacs.settings_files.faults import did_you_mean
 
 
 class Event(StrEnum):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import batched
 
@@ -12,7 +14,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from pacs.database import Database
-from pacs.ports import Archive
+from pacs.ports import Archive, Json
 from pacs.routing.decisions.models import LabelRecord, MarkRecord
 from pacs.routing.rules.book import RuleBook
 from pacs.routing.rules.router import Note, Router
@@ -24,12 +26,26 @@ from pacs.studies.names import fold
 _log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 5.0
+# So many times as long as a look took one waits for the next.
+_REST = 5
+# As many studies with a label as before may be others: they are listed all the same after so long.
+_LIST_EVERY_SECONDS = 60.0
 _SCHEDULE, _LABEL = "schedule", "label"
 # A server that was off for longer asks about its last week alone.
 _LONGEST_BACK = timedelta(days=7)
-_FOUND_AT_ONCE = 1000
+_DELETED_AT_ONCE = 1000
+# As few questions as LimitFindResults lets it be.
+_FOUND_AT_ONCE = 10_000
 
 type Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """The studies that had a label when they were listed."""
+
+    studies: set[str]
+    listed_at: float
 
 
 class Watch:
@@ -49,6 +65,7 @@ class Watch:
         *,
         time_zone: tzinfo,
         clock: Clock = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._archive = archive
@@ -56,11 +73,19 @@ class Watch:
         self._router = router
         self._time_zone = time_zone
         self._clock = clock
+        self._monotonic = monotonic
+        # By label; all of it is in the database, too.
+        self._seen: dict[str, _Seen] = {}
 
     def run(self, stop: threading.Event) -> None:
         """Look until `stop` is set. A supervised thread."""
-        while not stop.wait(_LOOK_SECONDS):
+        pause_seconds = _LOOK_SECONDS
+        while not stop.wait(pause_seconds):
+            began = time.monotonic()
             self.look()
+            took_seconds = time.monotonic() - began
+            # Ten thousand studies with a label take Orthanc a second or two to name: the more, the more seldom.
+            pause_seconds = max(_LOOK_SECONDS, took_seconds * _REST)
 
     def look(self) -> None:
         """Note what came since the last look, each once, whoever died in between."""
@@ -97,8 +122,16 @@ class Watch:
             return
         labels = [label for label in self._archive.get_json("/tools/labels") if fold(label) in wanted]
         for label in labels:
-            self._look_at_label(label, set(self._labelled(label)))
+            if self._may_differ(label):
+                self._look_at_label(label, set(self._labelled(label)))
         self._begin_watching(wanted)
+
+    def _may_differ(self, label: str) -> bool:
+        """Tell whether the studies with a label may be others than at the last look: counting is cheap, listing not."""
+        seen = self._seen.get(label)
+        if seen is None or self._monotonic() >= seen.listed_at + _LIST_EVERY_SECONDS:
+            return True
+        return bool(self._archive.post_json("/tools/count-resources", _question(label))["Count"] != len(seen.studies))
 
     def _look_at_label(self, label: str, found: set[str]) -> None:
         with self._database.session(write=True) as session:
@@ -109,6 +142,7 @@ class Watch:
             # What had the label before anybody waited for it is no news.
             if session.get(MarkRecord, (_LABEL, fold(label))) is not None:
                 self._router.put(session, [Note(Event.LABEL_SET, study_id, label) for study_id in new])
+        self._seen[label] = _Seen(found, self._monotonic())
 
     def _begin_watching(self, wanted: Iterable[str]) -> None:
         with self._database.session() as session:
@@ -120,6 +154,7 @@ class Watch:
     def _stop_watching(self, wanted: frozenset[str]) -> None:
         with self._database.session() as session:
             watched = set(session.scalars(select(MarkRecord.name).where(MarkRecord.kind == _LABEL)))
+        self._seen = {label: seen for label, seen in self._seen.items() if fold(label) in wanted}
         if left := watched - wanted:
             with self._database.session(write=True) as session:
                 session.execute(delete(MarkRecord).where(MarkRecord.kind == _LABEL, MarkRecord.name.in_(left)))
@@ -130,13 +165,17 @@ class Watch:
     def _labelled(self, label: str) -> Iterator[str]:
         """Yield the studies that have a label."""
         since = 0
-        question = {"Level": "Study", "Query": {}, "Labels": [label], "LabelsConstraint": "All", "Expand": False}
+        question = _question(label) | {"Expand": False}
         while page := self._archive.post_json("/tools/find", question | {"Since": since, "Limit": _FOUND_AT_ONCE}):
             yield from page
             since += len(page)
 
 
+def _question(label: str) -> dict[str, Json]:
+    return {"Level": "Study", "Query": {}, "Labels": [label], "LabelsConstraint": "All"}
+
+
 def _forget(session: Session, label: str, gone: set[str]) -> None:
     # Databases take only so many values at once.
-    for some in batched(sorted(gone), _FOUND_AT_ONCE, strict=False):
+    for some in batched(sorted(gone), _DELETED_AT_ONCE, strict=False):
         session.execute(delete(LabelRecord).where(LabelRecord.label == label, LabelRecord.orthanc_study_id.in_(some)))

@@ -2,7 +2,7 @@
 
 pynetdicom, which reads and writes the negotiation here too, would decode and copy each data set; this keeps neither. It
 is a little faster than dcmtk's dcmsend, knows the answer to each instance at once, and keeps to a bandwidth (DICOM
-PS3.8 section 9.3, PS3.7 section 9.3.1).
+PS3.8 section 9.3, PS3.7 section 9.3.1; `pdus` has the bytes).
 """
 
 from __future__ import annotations
@@ -13,51 +13,40 @@ import ssl
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import batched
 from types import TracebackType
 from typing import Self
 
-from pydicom.uid import UID
-from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION, build_context
-from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
-from pynetdicom.pdu_primitives import (
-    A_ASSOCIATE,
-    ImplementationClassUIDNotification,
-    ImplementationVersionNameNotification,
-    MaximumLengthNotification,
-)
+from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ
 
+from pacs.routing.senders.encryption import TLS_REMEDY, tls_words
 from pacs.routing.senders.faults import FaultKind, SendingFault
 from pacs.routing.senders.pace import Pace
+from pacs.routing.senders.pdus import (
+    ABORT,
+    ACCEPT,
+    COMMAND_LAST,
+    DATA,
+    DATA_LAST,
+    DATA_PART,
+    REJECT,
+    RELEASE,
+    Answer,
+    Offer,
+    associate_request,
+    data_header,
+    data_pdu,
+    read_answer,
+    store_request,
+    values,
+)
 
 MOST_CONTEXTS = 128
-_APPLICATION_CONTEXT = UID("1.2.840.10008.3.1.1.1")
-_ACCEPT, _REJECT, _DATA, _RELEASE, _RELEASED, _ABORT = 2, 3, 4, 5, 6, 7
-_COMMAND_LAST, _DATA_PART, _DATA_LAST = 3, 0, 2
-# What we take, and what we send at most where the other side names no limit (bytes).
-_OUR_PDU_BYTES = 65536
+# What we send at once at most where the other side names no limit.
 _LONGEST_PDU_BYTES = 131072
 # Each PDU is two pieces of a sendmsg(2), which takes 1024 (IOV_MAX).
 _PDUS_AT_ONCE = 500
 _LONGEST_ANSWER_BYTES = 1 << 20
-_BY_KEYWORD = {0x0900: "status", 0x0902: "comment"}
-
-
-@dataclass(frozen=True)
-class Offer:
-    """A SOP class in one of several transfer syntaxes, the one we like best first."""
-
-    sop_class: str
-    syntaxes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the other side said of an instance: DIMSE status and ErrorComment (PS3.7 annex C)."""
-
-    status: int
-    comment: str
 
 
 class Association:
@@ -131,9 +120,9 @@ class Association:
         SendingFault : the connection ended, or no answer came.
         """
         self._message_id = self._message_id % 0xFFFF + 1
-        command = _store_request(self._message_id, sop_class, sop_instance_uid)
+        command = store_request(self._message_id, sop_class, sop_instance_uid)
         try:
-            self._send(_pdu(context_id, _COMMAND_LAST, command))
+            self._send(data_pdu(context_id, COMMAND_LAST, command))
             for pieces in self._pieces(context_id, data_set):
                 self._pace.wait(self._send(pieces))
             return self._answer()
@@ -143,25 +132,25 @@ class Association:
     def release(self) -> None:
         """End it in order (PS3.8 section 7.2); what was answered counts whatever happens here."""
         with suppress(OSError, SendingFault), self._socket:
-            self._socket.sendall(struct.pack(">BxIxxxx", _RELEASE, 4))
+            self._socket.sendall(struct.pack(">BxIxxxx", RELEASE, 4))
             self._read_pdu()
 
     def abort(self) -> None:
         """End it at once (A-ABORT by the service user)."""
         with suppress(OSError), self._socket:
-            self._socket.sendall(struct.pack(">BxIxxBB", _ABORT, 4, 0, 0))
+            self._socket.sendall(struct.pack(">BxIxxBB", ABORT, 4, 0, 0))
 
     # -- negotiation -----------------------------------------------------------------------------------------------
 
     def _negotiate(self, calling: str, called: str, offers: Sequence[Offer]) -> None:
         try:
-            self._socket.sendall(_associate_request(calling, called, offers))
+            self._socket.sendall(associate_request(calling, called, offers))
             kind, content = self._read_pdu()
         except OSError as error:
             raise self._away(error) from error
-        if kind == _REJECT:
+        if kind == REJECT:
             raise self._rejected(content)
-        if kind != _ACCEPT:
+        if kind != ACCEPT:
             raise self._away("it answered with something that is no DICOM")
         self._read_acceptance(content, offers)
 
@@ -193,6 +182,8 @@ class Association:
         )
 
     def _away(self, error: OSError | str) -> SendingFault:
+        if isinstance(error, ssl.SSLError):
+            return SendingFault(self._fault_kind, f"{self._name}: {tls_words(error)}.", remedy=TLS_REMEDY)
         words = error if isinstance(error, str) else error.strerror or str(error) or type(error).__name__
         return SendingFault(
             self._fault_kind,
@@ -212,7 +203,7 @@ class Association:
             for start in some:
                 part = data_set[start : start + part_bytes]
                 is_last = start + part_bytes >= len(data_set)
-                pieces += [_header(context_id, _DATA_LAST if is_last else _DATA_PART, len(part)), part]
+                pieces += [data_header(context_id, DATA_LAST if is_last else DATA_PART, len(part)), part]
             yield pieces
 
     def _send(self, pieces: list[bytes | memoryview]) -> int:
@@ -238,15 +229,15 @@ class Association:
         command = bytearray()
         while True:
             kind, content = self._read_pdu()
-            if kind == _ABORT:
+            if kind == ABORT:
                 raise self._away("it aborted the association")
-            if kind != _DATA:
+            if kind != DATA:
                 raise self._away(f"it sent a PDU of type {kind} where its answer was expected")
-            for control, value in _values(content[6:]):
+            for control, value in values(content[6:]):
                 if control & 1:
                     command += value
-                if control & _COMMAND_LAST == _COMMAND_LAST:
-                    return _read_answer(bytes(command))
+                if control & COMMAND_LAST == COMMAND_LAST:
+                    return read_answer(bytes(command))
 
     def _read_pdu(self) -> tuple[int, bytes]:
         head = self._read(6)
@@ -276,80 +267,3 @@ def _connected(host: str, port: int, tls: ssl.SSLContext | None, seconds: float)
     # Nagle's algorithm would have each message wait for some 40 ms.
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection if tls is None else tls.wrap_socket(connection, server_hostname=host)
-
-
-def _associate_request(calling: str, called: str, offers: Sequence[Offer]) -> bytes:
-    primitive = A_ASSOCIATE()
-    primitive.application_context_name = _APPLICATION_CONTEXT
-    primitive.calling_ae_title, primitive.called_ae_title = calling, called
-    contexts = []
-    for number, offer in enumerate(offers):
-        context = build_context(offer.sop_class, list(offer.syntaxes))
-        context.context_id = number * 2 + 1
-        contexts.append(context)
-    primitive.presentation_context_definition_list = contexts
-    length, uid = MaximumLengthNotification(), ImplementationClassUIDNotification()
-    version = ImplementationVersionNameNotification()
-    length.maximum_length_received = _OUR_PDU_BYTES
-    uid.implementation_class_uid = PYNETDICOM_IMPLEMENTATION_UID
-    version.implementation_version_name = PYNETDICOM_IMPLEMENTATION_VERSION
-    primitive.user_information = [length, uid, version]
-    pdu = A_ASSOCIATE_RQ()
-    pdu.from_primitive(primitive)
-    return pdu.encode()
-
-
-def _store_request(message_id: int, sop_class: str, sop_instance_uid: str) -> bytes:
-    """Return a C-STORE-RQ (PS3.7 table 9.3-1), in implicit VR little endian as all commands are."""
-    elements = b"".join(
-        (
-            _element(0x0002, _uid(sop_class)),
-            _element(0x0100, struct.pack("<H", 0x0001)),
-            _element(0x0110, struct.pack("<H", message_id)),
-            _element(0x0700, struct.pack("<H", 0x0000)),
-            _element(0x0800, struct.pack("<H", 0x0001)),
-            _element(0x1000, _uid(sop_instance_uid)),
-        )
-    )
-    return _element(0x0000, struct.pack("<I", len(elements))) + elements
-
-
-def _element(number: int, value: bytes) -> bytes:
-    return struct.pack("<HHI", 0x0000, number, len(value)) + value
-
-
-def _uid(uid: str) -> bytes:
-    encoded = uid.encode("ascii")
-    return encoded + b"\0" * (len(encoded) % 2)
-
-
-def _header(context_id: int, control: int, length: int) -> bytes:
-    """Return what stands before `length` bytes of one PDV in a PDU of its own (PS3.8 section 9.3.5)."""
-    return struct.pack(">BxIIBB", _DATA, length + 6, length + 2, context_id, control)
-
-
-def _pdu(context_id: int, control: int, value: bytes) -> list[bytes | memoryview]:
-    return [_header(context_id, control, len(value)), value]
-
-
-def _values(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield message control header and value of each PDV of a P-DATA-TF."""
-    start = 0
-    while start + 6 <= len(content):
-        length, _, control = struct.unpack_from(">IBB", content, start)
-        yield control, content[start + 6 : start + 4 + length]
-        start += 4 + max(length, 2)
-
-
-def _read_answer(command: bytes) -> Answer:
-    found: dict[str, bytes] = {}
-    start = 0
-    while start + 8 <= len(command):
-        _, number, length = struct.unpack_from("<HHI", command, start)
-        if number in _BY_KEYWORD:
-            found[_BY_KEYWORD[number]] = command[start + 8 : start + 8 + length]
-        start += 8 + length
-    status = found.get("status", b"")
-    comment = found.get("comment", b"").decode("ascii", "replace").strip(" \0")
-    # An answer without a status is no success: 0110 is "processing failure".
-    return Answer(struct.unpack("<H", status)[0] if len(status) == 2 else 0x0110, comment)  # noqa: PLR2004

@@ -9,12 +9,13 @@ from typing import Any
 
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from pacs.routing.senders.association import MOST_CONTEXTS, Association, Offer
+from pacs.routing.senders.association import MOST_CONTEXTS, Association
 from pacs.routing.senders.content import Content, Source
 from pacs.routing.senders.encryption import context_of
 from pacs.routing.senders.faults import FaultKind, SendingFault
 from pacs.routing.senders.outcome import Journal, Outcome
 from pacs.routing.senders.pace import Pace
+from pacs.routing.senders.pdus import Offer
 from pacs.routing.senders.preparing import SyntaxesFor
 from pacs.routing.senders.transcoding import chain
 

@@ -8,6 +8,18 @@ from typing import Any
 
 from pacs.routing.senders.faults import FaultKind, SendingFault
 
+TLS_REMEDY = (
+    "Look at its certificate: who issued it must be below tls: authorities, and it must be made out to the host as it "
+    "stands here. It may also want a certificate of ours (tls: certificate), or speak no TLS."
+)
+
+
+def tls_words(error: ssl.SSLError) -> str:
+    """Return why no encrypted connection came about."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    return f"no encrypted connection: {error.reason or error}"
+
 
 def context_of(tls: Mapping[str, Any]) -> ssl.SSLContext:
     """Return how to encrypt as `model.Tls` says it.

@@ -14,6 +14,7 @@ class FaultKind(StrEnum):
     CUT = "cut"  # it was there, and the connection ended in the middle: the line, or something that it can't bear
     BUSY = "busy"  # there, but out of resources: tried again later
     REFUSED = "refused"  # it understood and does not want it: a person has to look
+    WAITS = "waits"  # something of ours that a person will mend, such as a file of settings: it waits until then
     OURS = "ours"  # something of ours: a file that can't be read, an image that can't be converted
 
 

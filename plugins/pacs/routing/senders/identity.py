@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, cast
 
 from pydicom.dataset import FileDataset
@@ -21,12 +20,12 @@ class WithoutIdentity:
 
     Parameters
     ----------
-    told : file, project and secret, as `delivery.identities` tells them.
+    told : texts, project and secret, as `delivery.identities` tells them.
     """
 
     def __init__(self, told: Mapping[str, Json]) -> None:
         be_silent()
-        self._project = Projects.load(Path(told["file"])).get(told["project"])
+        self._project = Projects.of(told["texts"]).get(told["project"])
         self._secret = base64.b64decode(told["secret"])
         self._report = Report()
         self._lock = threading.Lock()

@@ -41,6 +41,10 @@ class Targets:
         """Return the names of the targets, in order."""
         return sorted(self._in_force)
 
+    def readers(self) -> list[str]:
+        """Return the names of those that are outside readers, in order."""
+        return sorted(name for name, target in self._in_force.items() if target.reader)
+
     def get(self, name: str) -> Target:
         """Return a target.
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 _WINDOW = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
+MOST_PARALLEL = 16
 
 type AeTitle = Annotated[str, Field(pattern=r"^[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?$")]
 
@@ -40,11 +41,12 @@ class Tls(_Part):
 class Target(_Part):
     """What all targets have."""
 
+    reader: bool = Field(default=False, description="true: an outside reader, who is on the page Outside readers.")
     proof: Proof = Field(default=Proof.QUERY, description="commitment, query or none.")
     proof_within_seconds: float = Field(
         default=600, ge=0, le=7 * 86400, description="What is not there by then, though it was accepted, is sent again."
     )
-    parallel: int = Field(default=1, ge=1, le=16, description="Studies that are sent at the same time.")
+    parallel: int = Field(default=1, ge=1, le=MOST_PARALLEL, description="Studies that are sent at the same time.")
     kib_per_second: float | None = Field(default=None, gt=0, description="All of it together; without: no limit.")
     window: str | None = Field(default=None, description='When it may be sent to, for example "22:00-06:00".')
     urgent_ignores_window: bool = Field(default=True, description="Urgent studies go at any time.")

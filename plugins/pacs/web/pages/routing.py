@@ -90,7 +90,8 @@ def journey(orthanc_study_id: str) -> str:
         study = find_study(session, orthanc_study_id)
     decisions = services.rules.decisions.about(orthanc_study_id)
     deliveries = services.routing.overview.of_study(orthanc_study_id)
-    if study is None and not decisions and not deliveries:
+    copies = services.rules.copies.about(orthanc_study_id, study.study_instance_uid if study else "")
+    if study is None and not decisions and not deliveries and not copies:
         raise NotFound("Nothing is known of such a study here.")
     return render_template(
         "routing_journey.html",
@@ -98,6 +99,7 @@ def journey(orthanc_study_id: str) -> str:
         study=study,
         decisions=decisions,
         lines=lines(services.database, deliveries, with_reports=True),
+        copies=copies,
         events=EVENT_TITLES,
         states=STATE_TITLES,
     )
@@ -116,17 +118,26 @@ def route(orthanc_study_id: str) -> WerkzeugResponse:
     return redirect(url_for("routing.journey", orthanc_study_id=orthanc_study_id, asked="1"), HTTPStatus.SEE_OTHER)
 
 
+@blueprint.post("/routing/copies/<int:copy_id>/undo")
+def undo(copy_id: int) -> WerkzeugResponse:
+    """Remove a copy that a rule made; the study that it was made of stays as it came."""
+    orthanc_study_id = Services.current().rules.copies.undo(copy_id, actor=current_actor()).orthanc_study_id
+    return redirect(url_for("routing.journey", orthanc_study_id=orthanc_study_id, undone="1"), HTTPStatus.SEE_OTHER)
+
+
 @blueprint.get("/routing/readers")
 def readers() -> str:
     """Show what an outside reader was sent, what is confirmed there, and what was reported back."""
     services = Services.current()
-    names = services.routing.targets.names()
+    targets = services.routing.targets
+    names = targets.readers()
     chosen = request.args.get("target", "")
     chosen = chosen if chosen in names else next(iter(names), "")
     found = services.routing.overview.listed(target=chosen, most=_MOST_READ) if chosen else []
     return render_template(
         "routing_readers.html",
         names=names,
+        file=targets.file,
         chosen=chosen,
         lines=lines(services.database, found, with_reports=True),
         states=STATE_TITLES,

@@ -22,7 +22,16 @@ def index() -> str:
     """Show the state; only what changes when htmx asks."""
     services = Services.current()
     template = "parts/status_state.html" if "HX-Request" in request.headers else "status.html"
-    return render_template(template, state=read_status(services))
+    return render_template(template, state=read_status(services), runbooks=services.monitoring.runbooks)
+
+
+@blueprint.get("/status/runbooks/<name>")
+def runbook(name: str) -> str:
+    """Show what to do about an alert, in the reader's language; where it holds now, in its own words."""
+    monitoring = Services.current().monitoring
+    page, snapshot = monitoring.runbooks.read(name, current_language().code), monitoring.figures.latest()
+    holding = [alert for alert in snapshot.alerts if alert.runbook == name] if snapshot else []
+    return render_template("status_runbook.html", runbook=page, holding=holding)
 
 
 @blueprint.post("/status/reports")

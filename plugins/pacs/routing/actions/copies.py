@@ -1,0 +1,184 @@
+"""Copies of studies with other attributes, by rule: made whole whatever dies meanwhile, told of, and undone on demand.
+
+A copy's UIDs follow from the study's and from the changes (RFC 9562 version 5, below 2.25: DICOM PS3.5 section B.2),
+and it is made instance by instance. So one that was cut off is continued, a second try makes nothing twice, images that
+come late get into the copy, and it is known which images of it are ours to remove.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from pacs.database import Database
+from pacs.errors import Conflict, NotFound
+from pacs.ports import Archive, ResourceLevel
+from pacs.routing.actions.orders import TaskOrder, Tasks
+from pacs.routing.decisions.models import CopyRecord
+from pacs.routing.delivery.instances import OutgoingInstance, instances_of
+from pacs.work.queue import Clock, utc_now
+
+_log = logging.getLogger(__name__)
+_COPIES = uuid.UUID("b1c5a3f0-3d0e-5a51-8c0e-0d7a52f6e9aa")
+
+
+class StudyCopies:
+    """The handler of `set`, and the record of what it made. Safe to use from any thread.
+
+    Raises ArchiveError and DatabaseError when these can't answer: what was begun is continued by the next try.
+    """
+
+    def __init__(self, database: Database, archive: Archive, *, clock: Clock = utc_now) -> None:
+        self._database = database
+        self._archive = archive
+        self._clock = clock
+
+    def register(self, tasks: Tasks) -> None:
+        """Have copies made here."""
+        tasks.register("set", self.make)
+
+    def make(self, order: TaskOrder) -> Mapping[str, Any]:
+        """Store a copy of a study with other attributes, or what a copy that there is lacks; never of such a copy."""
+        changes = dict(order.parameters["changes"])
+        try:
+            instances = instances_of(self._archive, order.orthanc_study_id, None)
+        except NotFound:
+            return {"copied": False, "reason": "the study is gone"}
+        naming = _Naming(order.orthanc_study_id, changes)
+        with self._database.session(write=True) as session:
+            if _copy_of_uid(session, order.study_instance_uid) is not None:
+                return {"copied": False, "reason": "it is a copy itself"}
+            # Before the first image: whoever meets one knows that it is of a copy.
+            record = self._record(session, order, changes, naming.uid(order.study_instance_uid))
+            if record.undone_at is not None:
+                return {"copied": False, "reason": f"{record.undone_by} has undone it"}
+            copy_id, copy_uid = record.id, record.copy_study_instance_uid
+        made = self._complete(instances, naming, order.study_instance_uid, self._there(copy_uid))
+        with self._database.session(write=True) as session:
+            record = session.get_one(CopyRecord, copy_id)
+            record.made_at, record.instances = self._clock(), len(instances)
+        return {"copied": True, "study_instance_uid": copy_uid, "images": made}
+
+    def about(self, orthanc_study_id: str, study_instance_uid: str) -> Sequence[CopyRecord]:
+        """Return the copies of a study, and what tells that it is one itself, oldest first."""
+        found = select(CopyRecord).where(
+            (CopyRecord.orthanc_study_id == orthanc_study_id)
+            | (CopyRecord.copy_study_instance_uid == study_instance_uid)
+        )
+        with self._database.session() as session:
+            return session.scalars(found.order_by(CopyRecord.id)).all()
+
+    def undo(self, copy_id: int, *, actor: str) -> CopyRecord:
+        """Remove the images of a copy, and return it. The study itself stays as it came, and so do others' images.
+
+        Rules don't make it again by themselves; by hand they do.
+
+        Raises
+        ------
+        NotFound : there is no such copy.
+        Conflict : the study that it was made of is gone: the copy is all that is left.
+        """
+        with self._database.session() as session:
+            record = session.get(CopyRecord, copy_id)
+        if record is None:
+            raise NotFound(f"There is no copy {copy_id}.")
+        try:
+            instances = instances_of(self._archive, record.orthanc_study_id, None)
+        except NotFound:
+            raise Conflict(
+                "The study that this copy was made of is not in the archive any more: the copy is all that is left.",
+                remedy="If its images are really not wanted, delete the copy itself.",
+            ) from None
+        # First of all, so that nobody makes what is being removed.
+        with self._database.session(write=True) as session:
+            kept = session.get_one(CopyRecord, copy_id)
+            kept.undone_at, kept.undone_by = self._clock(), actor
+        naming = _Naming(record.orthanc_study_id, record.changes)
+        ours = {naming.uid(one.sop_instance_uid) for one in instances}
+        there = self._there(record.copy_study_instance_uid)
+        for uid in ours & there.keys():
+            self._remove(there[uid])
+        _log.info("copy %d of rule %s: undone by %s, %d images", copy_id, record.rule, actor, len(ours & there.keys()))
+        return kept
+
+    # -- one copy ------------------------------------------------------------------------------------------------------
+
+    def _record(self, session: Session, order: TaskOrder, changes: Mapping[str, str], uid: str) -> CopyRecord:
+        record = _copy_of_uid(session, uid)
+        if record is None:
+            record = CopyRecord(
+                orthanc_study_id=order.orthanc_study_id,
+                study_instance_uid=order.study_instance_uid,
+                copy_study_instance_uid=uid,
+                rule=order.rule,
+                actor=order.actor,
+                changes=dict(changes),
+                instances=0,
+                began_at=self._clock(),
+                undone_by="",
+            )
+            session.add(record)
+            session.flush()
+        elif order.actor and record.undone_at is not None:
+            record.undone_at, record.undone_by, record.actor = None, "", order.actor
+        return record
+
+    def _there(self, study_instance_uid: str) -> dict[str, str]:
+        """Return what there is of a study: Orthanc's identifiers by SOP Instance UID."""
+        found: dict[str, str] = {}
+        for one in self._archive.post_bytes("/tools/lookup", study_instance_uid.encode()):
+            if one["Type"] == ResourceLevel.STUDY:
+                instances = instances_of(self._archive, one["ID"], None)
+                found |= {each.sop_instance_uid: each.orthanc_instance_id for each in instances}
+        return found
+
+    def _complete(
+        self, instances: Sequence[OutgoingInstance], naming: _Naming, study_instance_uid: str, there: Mapping[str, str]
+    ) -> int:
+        """Store what is not there yet of a copy; return how many."""
+        missing = [one for one in instances if naming.uid(one.sop_instance_uid) not in there]
+        for one in missing:
+            file = self._archive.post_for_bytes(
+                f"/instances/{one.orthanc_instance_id}/modify",
+                {"Replace": naming.replaced(study_instance_uid, one), "Force": True},
+            )
+            # One that was stored by a try that died here is there already, which Orthanc answers as a success.
+            self._archive.post_bytes("/instances", file)
+        return len(missing)
+
+    def _remove(self, orthanc_instance_id: str) -> None:
+        try:
+            self._archive.delete(f"/instances/{orthanc_instance_id}")
+        except NotFound:
+            return
+
+
+class _Naming:
+    """The UIDs of the copy of one study with some changes."""
+
+    def __init__(self, orthanc_study_id: str, changes: Mapping[str, str]) -> None:
+        self._changes = changes
+        self._words = json.dumps([orthanc_study_id, changes], sort_keys=True)
+
+    def uid(self, uid: str) -> str:
+        return f"2.25.{uuid.uuid5(_COPIES, f'{uid} {self._words}').int}"
+
+    def replaced(self, study_instance_uid: str, instance: OutgoingInstance) -> dict[str, str]:
+        """Return what is another in the copy of an instance."""
+        return {
+            **self._changes,
+            "StudyInstanceUID": self.uid(study_instance_uid),
+            "SeriesInstanceUID": self.uid(instance.series_instance_uid),
+            "SOPInstanceUID": self.uid(instance.sop_instance_uid),
+        }
+
+
+def _copy_of_uid(session: Session, study_instance_uid: str) -> CopyRecord | None:
+    found = select(CopyRecord).where(CopyRecord.copy_study_instance_uid == study_instance_uid)
+    return session.scalars(found.with_for_update()).one_or_none()

@@ -1,0 +1,180 @@
+"""Copies with other values (`set:`): one, whole, whatever dies meanwhile; told of; removed on demand."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom import dcmread
+from pydicom.filebase import DicomBytesIO
+from pydicom.uid import generate_uid
+
+from fixtures.fictitious_studies import as_file, dicom_image
+from fixtures.orthanc_alone import OrthancAlone
+from pacs.database import Database
+from pacs.errors import ArchiveError, Conflict, NotFound
+from pacs.metrics import Metrics
+from pacs.ports import Json
+from pacs.routing.actions.copies import StudyCopies
+from pacs.routing.actions.orders import TaskOrder, Tasks
+from pacs.routing.rules.figures import RuleFigures
+from pacs.routing.rules.ruleset import Subject
+from pacs.routing.rules.tasks import Task
+
+pytest_plugins = ("fixtures.orthancs", "fixtures.postgresql", "fixtures.databases")
+
+IMAGES = 6
+CHANGES = {"InstitutionName": "Clínica Ñandutí", "StudyDescription": ""}
+
+
+class Dying:
+    """An archive that is killed (kill -9) with the caller at a given moment: before or after an image is stored."""
+
+    def __init__(self, orthanc: OrthancAlone, at_image: int, *, after: bool) -> None:
+        self._orthanc, self._left, self._after = orthanc, at_image, after
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._orthanc.archive, name)
+
+    def post_bytes(self, path: str, body: bytes) -> Json:
+        """Store, and die before or after."""
+        if path != "/instances":
+            return self._orthanc.archive.post_bytes(path, body)
+        self._left -= 1
+        if not self._left and not self._after:
+            self._die()
+        answer = self._orthanc.archive.post_bytes(path, body)
+        if not self._left:
+            self._die()
+        return answer
+
+    def _die(self) -> None:
+        self._orthanc.stop(signal.SIGKILL)
+        raise ArchiveError("killed")
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[Database]:
+    """Give a database."""
+    with Database(f"sqlite:///{tmp_path / 'pacs.db'}") as database:
+        database.migrate()
+        yield database
+
+
+def stored(orthanc: OrthancAlone, count: int = IMAGES) -> TaskOrder:
+    """Store a study and return what a rule orders of it."""
+    study, series = str(generate_uid()), [str(generate_uid()), str(generate_uid())]
+    who = {"StudyInstanceUID": study, "PatientID": "P-1", "InstitutionName": "Norte", "StudyDescription": "CT"}
+    for number in range(count):
+        image = dicom_image(**who, SeriesInstanceUID=series[number % 2], InstanceNumber=number)
+        parent = orthanc.archive.post_bytes("/instances", as_file(image))["ParentStudy"]
+    return TaskOrder("set", "A rule", parent, study, None, {"changes": CHANGES})
+
+
+def studies(orthanc: OrthancAlone) -> dict[str, int]:
+    """Return how many images each study has."""
+    found = {one["ID"]: 0 for one in orthanc.archive.get_json("/studies?expand")}
+    return {study: len(orthanc.archive.get_json(f"/studies/{study}/instances")) for study in found}
+
+
+@pytest.mark.parametrize(("at_image", "after"), [(1, False), (1, True), (4, False), (4, True), (IMAGES, True)])
+def test_copy_is_made_once_and_whole_when_the_archive_is_killed_in_the_middle(
+    own_orthanc: OrthancAlone, sqlite: Database, at_image: int, *, after: bool
+) -> None:
+    """By kill -9 before or after any image: the next try goes on where it stood, and one copy has all images."""
+    order = stored(own_orthanc)
+    dying: Any = Dying(own_orthanc, at_image, after=after)
+    with pytest.raises(ArchiveError):
+        StudyCopies(sqlite, dying).make(order)
+    own_orthanc.start()
+    copies = StudyCopies(sqlite, own_orthanc.archive)
+    assert copies.make(order)["copied"] is True
+    assert copies.make(order)["images"] == 0
+    found = studies(own_orthanc)
+    assert sorted(found.values()) == [IMAGES, IMAGES]
+    (record,) = copies.about(order.orthanc_study_id, "")
+    assert (record.instances, record.rule, record.made_at is not None) == (IMAGES, "A rule", True)
+    (copy,) = found.keys() - {order.orthanc_study_id}
+    assert len(own_orthanc.archive.get_json(f"/studies/{copy}/series")) == 2
+
+
+def test_copy_has_the_new_values_and_the_study_its_own(orthanc: OrthancAlone, sqlite: Database) -> None:
+    """Accents arrive; pixels are the same; UIDs are others; the study as it came is untouched."""
+    order = stored(orthanc, 1)
+    before = orthanc.archive.get_json(f"/studies/{order.orthanc_study_id}/instances")[0]["ID"]
+    original = orthanc.archive.get_bytes(f"/instances/{before}/file")
+    copies = StudyCopies(sqlite, orthanc.archive)
+    uid = copies.make(order)["study_instance_uid"]
+    (copied,) = (one for one in orthanc.archive.get_json("/instances") if one != before)
+    copy = dcmread(DicomBytesIO(orthanc.archive.get_bytes(f"/instances/{copied}/file")))
+    was = dcmread(DicomBytesIO(original))
+    assert (copy.InstitutionName, copy.StudyDescription, copy.StudyInstanceUID) == ("Clínica Ñandutí", "", uid)
+    assert copy.PixelData == was.PixelData
+    assert not {copy.SOPInstanceUID, copy.SeriesInstanceUID} & {was.SOPInstanceUID, was.SeriesInstanceUID}
+    assert orthanc.archive.get_bytes(f"/instances/{before}/file") == original
+    assert copies.make(_of_copy(order, uid, copied, orthanc))["reason"] == "it is a copy itself"
+
+
+def test_late_image_gets_into_the_copy(orthanc: OrthancAlone, sqlite: Database) -> None:
+    """When the study is stable once more the copy gets what came since, and nothing twice."""
+    order = stored(orthanc, 2)
+    copies = StudyCopies(sqlite, orthanc.archive)
+    copies.make(order)
+    image = dicom_image(StudyInstanceUID=order.study_instance_uid, PatientID="P-1", SeriesInstanceUID=generate_uid())
+    orthanc.archive.post_bytes("/instances", as_file(image))
+    assert copies.make(order)["images"] == 1
+    assert sorted(studies(orthanc).values()) == [3, 3]
+
+
+def test_copy_is_removed_and_not_made_again_by_the_rule(orthanc: OrthancAlone, sqlite: Database) -> None:
+    """Undone with a name: our images go, others' stay, the study stays; by the rule it stays undone, by hand not."""
+    order = stored(orthanc, 3)
+    copies = StudyCopies(sqlite, orthanc.archive)
+    uid = copies.make(order)["study_instance_uid"]
+    foreign = dicom_image(StudyInstanceUID=uid, PatientID="P-1")
+    orthanc.archive.post_bytes("/instances", as_file(foreign))
+    (record,) = copies.about(order.orthanc_study_id, "")
+    undone = copies.undo(record.id, actor="person:ana")
+    assert (undone.undone_by, undone.undone_at is not None) == ("person:ana", True)
+    assert sorted(studies(orthanc).values()) == [1, 3]
+    assert copies.make(order)["copied"] is False
+    assert copies.make(_by(order, "person:eva"))["images"] == 3
+    (again,) = copies.about(order.orthanc_study_id, "")
+    assert (again.undone_at, again.actor) == (None, "person:eva")
+    with pytest.raises(NotFound):
+        copies.undo(99, actor="person:ana")
+    orthanc.archive.delete(f"/studies/{order.orthanc_study_id}")
+    with pytest.raises(Conflict, match="all that is left"):
+        copies.undo(record.id, actor="person:ana")
+
+
+def test_order_is_done_in_the_queue_of_either_database(orthanc: OrthancAlone, database: Database) -> None:
+    """As the rules put it: by the queue, with who asked for it; a study that is gone is no fault."""
+    order = stored(orthanc, 2)
+    tasks, copies = Tasks(database, RuleFigures(Metrics("1.2.3"))), StudyCopies(database, orthanc.archive)
+    copies.register(tasks)
+    subject = Subject(order.orthanc_study_id, order.study_instance_uid)
+    with database.session(write=True) as session:
+        tasks.put(session, subject, "A rule", Task("set", {"changes": CHANGES}), actor="person:ana")
+        tasks.put(session, Subject("gone", "1.2"), "A rule", Task("set", {"changes": CHANGES}))
+    results = [tasks.work(claim) for claim in tasks.queue.claim(2)]
+    assert [result and result["copied"] for result in results] == [True, False]
+    (record,) = copies.about(order.orthanc_study_id, "")
+    assert record.actor == "person:ana"
+
+
+def _by(order: TaskOrder, actor: str) -> TaskOrder:
+    return TaskOrder(**(vars_of(order) | {"actor": actor}))
+
+
+def _of_copy(order: TaskOrder, uid: str, instance: str, orthanc: OrthancAlone) -> TaskOrder:
+    study = orthanc.archive.get_json(f"/instances/{instance}/study")["ID"]
+    return TaskOrder(**(vars_of(order) | {"orthanc_study_id": study, "study_instance_uid": uid}))
+
+
+def vars_of(order: TaskOrder) -> dict[str, Any]:
+    """Return the fields of an order."""
+    return {name: getattr(order, name) for name in TaskOrder.__dataclass_fields__}

@@ -1,0 +1,82 @@
+"""What role base asks of a kernel, on one of its own: audit, AppArmor, its settings, modules that it never loads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+import yaml
+
+from fixtures.roles_alone import Administrator
+from fixtures.virtual_machine import LAYER, VirtualMachine
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
+
+VARIABLES = """\
+pacs_organization: Hospital de Chilecito
+pacs_admin_mail: it@chilecito.test
+pacs_time_zone: America/Argentina/La_Rioja
+"""
+# An emulated machine has no clock to trust, and nobody to ask where these tests run.
+NOT_HERE = "The clock is right"
+
+
+@pytest.fixture(scope="module")
+def administrator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Administrator]:
+    """Boot a machine, and make it as role base says; then start it again: what holds must hold from the start."""
+    if not LAYER.is_dir():
+        pytest.skip("started without the virtual machine's layer (orthanc/root/build.sh)")
+    machine = VirtualMachine(tmp_path_factory.mktemp("kernel"), [])
+    try:
+        machine.boot()
+        administrator = Administrator(machine, "base", VARIABLES)
+        administrator.succeeds()
+        machine.restart()
+        yield administrator
+    finally:
+        machine.cut_power()
+
+
+def test_kernel_audits_who_changes_accounts(administrator: Administrator) -> None:
+    """The audit runs with our rules, and what somebody changes of the accounts stands in its log."""
+    machine = administrator.machine
+    assert re.search(r"^enabled 1$", machine.ask("auditctl -s"), re.MULTILINE)
+
+    machine.ask("useradd intruder")
+
+    machine.wait_until("ausearch --input-logs -k identity | grep -q 'exe=\"/usr/sbin/useradd\"'")
+
+
+def test_apparmor_confines_what_runs(administrator: Administrator) -> None:
+    """AppArmor is on, and the service of the time runs under its profile, enforced."""
+    machine = administrator.machine
+    assert machine.ask("aa-enabled") == "Yes"
+    process = machine.ask("systemctl show -P MainPID chrony")
+
+    assert machine.ask(f"cat /proc/{process}/attr/current") in {"/usr/sbin/chronyd (enforce)", "chronyd (enforce)"}
+
+
+def test_kernel_loads_no_rare_module(administrator: Administrator) -> None:
+    """A protocol that hardly anybody looks after is not loaded when somebody asks for it."""
+    said = administrator.machine.run("modprobe sctp")
+
+    assert said.returncode != 0
+    assert "sctp" not in administrator.machine.ask("cut -d' ' -f1 /proc/modules")
+
+
+def test_promises_of_the_kernel_are_kept(administrator: Administrator) -> None:
+    """Each promise of role base, also those that a container can't keep, holds after a start."""
+    machine = administrator.machine
+    broken = {}
+    for promise in yaml.safe_load(machine.ask("cat /etc/pacs/promises.d/base.yml")):
+        said = machine.run(promise["command"])
+        kept = said.returncode == 0 and re.search(promise.get("expect", ""), said.stdout.strip(), re.MULTILINE)
+        if not kept and not promise["promise"].startswith(NOT_HERE):
+            broken[promise["promise"]] = said.stdout + said.stderr
+    assert broken == {}
+
+
+def test_second_run_changes_nothing(administrator: Administrator) -> None:
+    """What is as it should be is left alone."""
+    assert re.search(r"changed=0\s", administrator.succeeds())
