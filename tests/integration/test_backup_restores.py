@@ -131,7 +131,7 @@ def test_database_goes_back_to_a_moment_and_no_image_is_lost(
 def test_image_that_no_backup_has_is_stored_when_it_is_sent_again(
     site: BackupSite, saved: list[Path], tmp_path: Path
 ) -> None:
-    """What came after the last run and was lost with the disk is listed; without that Orthanc would only say it has it."""
+    """What came after the last run and was lost with the disk is listed; Orthanc alone would say that it has it."""
     assert saved
     late = images(tmp_path, study="late", slices=3)
     known = set(site.stored_uuids())

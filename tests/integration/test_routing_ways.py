@@ -17,7 +17,8 @@ from pydicom.uid import JPEG2000Lossless, SecondaryCaptureImageStorage
 from fixtures.orthanc_alone import OrthancAlone, orthanc_alone
 from fixtures.ports import free_port
 from fixtures.recipients import dicom, recipient
-from fixtures.routing_worlds import routing_world
+from fixtures.routing_worlds import RoutingWorld, routing_world
+from fixtures.worklist_entries import enter, entry
 from pacs.routing.actions.orders import TaskOrder
 from pacs.routing.delivery.states import DeliveryState
 from pacs.routing.orders import Transfer
@@ -87,8 +88,9 @@ def test_files_arrive_by_sftp_and_an_impostor_gets_none(orthanc: OrthancAlone, t
     assert {dcmread(path).SOPInstanceUID for path in files} == {image.SOPInstanceUID for image in images}
 
 
-def test_priors_of_another_archive_are_fetched_and_sent_on(tmp_path: Path) -> None:
-    """Studies of the same patient, by number and birth date, come from the other archive and go to the target."""
+@contextmanager
+def two_archives(folder: Path, targets: dict[str, Any]) -> Iterator[tuple[RoutingWorld, OrthancAlone]]:
+    """Run routing on an archive that has another one as its target `other`; yield both."""
     own_port, other_port = free_port(), free_port()
     server = {"DicomServerEnabled": True, "DicomAlwaysAllowStore": True}
     own_settings = server | {"DicomPort": own_port, "DicomAet": "OWN"}
@@ -98,21 +100,26 @@ def test_priors_of_another_archive_are_fetched_and_sent_on(tmp_path: Path) -> No
         "DicomModalities": {"own": {"AET": "OWN", "Host": "127.0.0.1", "Port": own_port}},
     }
     for name in ("a", "b"):
-        (tmp_path / name).mkdir()
+        (folder / name).mkdir()
+    other = {"kind": "dicom", "aet": "OTHER", "host": "127.0.0.1", "port": other_port}
     with (
-        orthanc_alone(tmp_path / "a", own_settings) as own,
-        orthanc_alone(tmp_path / "b", other_settings) as second,
-        recipient() as target,
-        routing_world(
-            tmp_path,
-            own,
-            {"other": {"kind": "dicom", "aet": "OTHER", "host": "127.0.0.1", "port": other_port}, "t": dicom(target)},
-        ) as world,
+        orthanc_alone(folder / "a", own_settings) as own,
+        orthanc_alone(folder / "b", other_settings) as second,
+        routing_world(folder, own, {"other": other, **targets}) as world,
     ):
-        patient = {"PatientID": "P-77", "PatientBirthDate": "19700101"}
-        study, _ = world.study(1, **patient, StudyDate="20260310")
+        yield world, second
+
+
+PATIENT = {"PatientID": "P-77", "PatientBirthDate": "19700101"}
+
+
+def test_priors_of_another_archive_are_fetched_and_sent_on(tmp_path: Path) -> None:
+    """Studies of the same patient, by number and birth date, come from the other archive and go to the target."""
+    with recipient() as target, two_archives(tmp_path, {"t": dicom(target)}) as (world, second):
+        own = world.orthanc
+        study, _ = world.study(1, **PATIENT, StudyDate="20260310")
         world.orthanc = second
-        prior, images = world.study(1, **patient, StudyDate="20250310")
+        prior, images = world.study(1, **PATIENT, StudyDate="20250310")
         world.study(1, PatientID="P-77", PatientBirthDate="19990101", StudyDate="20250310")
         world.orthanc = own
         index = StudyIndex(world.database, own.archive)
@@ -125,6 +132,21 @@ def test_priors_of_another_archive_are_fetched_and_sent_on(tmp_path: Path) -> No
         (delivery,) = world.routing.overview.of_study(prior)
         world.wait(delivery.id, DeliveryState.PROVEN)
     assert set(target.kept) == {images[0].SOPInstanceUID}
+
+
+def test_priors_are_here_before_the_patient_comes(tmp_path: Path) -> None:
+    """An appointment alone, without a study, brings the patient's priors, and those of nobody with the same number."""
+    with two_archives(tmp_path, {}) as (world, second):
+        own, world.orthanc = world.orthanc, second
+        prior, _ = world.study(1, **PATIENT, StudyDate="20250310")
+        world.study(1, PatientID="P-77", PatientBirthDate="19990101", StudyDate="20250310")
+        world.study(1, **PATIENT, StudyDate="20240310", Modality="US")
+        world.orthanc = own
+        enter(world.database, entry(**PATIENT, ScheduledProcedureStepStartDate="20260310"))
+        order = TaskOrder("prefetch", "rule", "step 1", "", None, {"from": "other", "modalities": ["CT"], "step": 1})
+        assert world.routing.prefetch(order) == {"retrieved": 1, "ordered": 0}
+        assert own.archive.get_json("/studies") == [prior]
+        assert world.routing.prefetch(order) == {"retrieved": 0, "ordered": 0}
 
 
 def _key(key: paramiko.PKey) -> dict[str, str]:

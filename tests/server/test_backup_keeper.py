@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -29,7 +30,7 @@ ansible_ssh_common_args="-o StrictHostKeyChecking=no -o UserKnownHostsFile={fold
 [pacs]
 pacs.test ansible_connection=local
 """
-NAMES = f"['{ADDRESS}']"
+NAMES = json.dumps({"backup_keeper_names": [ADDRESS]})
 
 
 @dataclass
@@ -50,7 +51,7 @@ class Keeper:
 
     def playbook(self, *arguments: str) -> str:
         """Run ansible/backup_keeper.yml; it must succeed."""
-        words = ("ansible-playbook", "ansible/backup_keeper.yml", "-e", f"backup_keeper_names={NAMES}", *arguments)
+        words = ("ansible-playbook", "ansible/backup_keeper.yml", "-e", NAMES, *arguments)
         done = subprocess.run(
             self.machine.admin.command(*words),
             cwd=self.project,

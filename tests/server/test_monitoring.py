@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+import statistics
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from fixtures.backup_sites import images
 from fixtures.hospital_network import Host
 from fixtures.hurried_monitoring import Watched, hurried
 from fixtures.monitoring_content import alerts, chapters, steps
@@ -26,6 +30,8 @@ MOST_MEMORY_BYTES = 400 * 1024**2
 MOST_OF_A_CORE = 0.05
 MOST_SECONDS_TO_ANSWER_A_SCRAPE = 0.5
 WINDOW_SECONDS = 20
+# What is stored with and without monitoring, in turns.
+IMAGES, IMAGE_SIZE, ROUNDS, LEAST_RATE = 500, 128, 4, 0.98
 # "Within five minutes", at the tests' pace; two busy neighbours are to be allowed for.
 TOLD_SECONDS = 60
 CURED_SECONDS = 120
@@ -97,6 +103,16 @@ def test_monitoring_costs_little(server: PreparedServer) -> None:
     assert scrape < MOST_SECONDS_TO_ANSWER_A_SCRAPE
 
 
+def test_monthly_report_is_made_within_the_archives_walls(server: PreparedServer) -> None:
+    """The archive makes the report, its PDF too, without a home, other rights, or code that it wrote itself."""
+    command = "PYTHONPATH=/opt/pacs/plugins /opt/pacs/venv/bin/python -m pacs.monitoring report"
+    month = server.ask("date +%Y-%m").strip()
+    made = f"{command} --month {month} --language es --seconds 120"
+    told = server.ask(f"cd $(mktemp -d) && {made} && head -c 8 *.pdf", 150)
+
+    assert told.endswith("%PDF-1.7")
+
+
 def test_runbooks_commands_work(server: PreparedServer) -> None:
     """Every command of every runbook that only looks runs on the server as it is printed."""
     commands = sorted(
@@ -121,6 +137,44 @@ def test_runbook_is_shown_in_the_sites_language(server: PreparedServer) -> None:
     assert "## English" not in spanish
     assert server.ask("pacs-runbook").split() == sorted(alerts())
     assert server.run("pacs-runbook ../../../etc/shadow").returncode == 2
+
+
+def seconds_to_store(modality: Host, server: PreparedServer, folder: Path, name: str) -> float:
+    """Send a fresh study and return how long that takes; it is removed again."""
+    images(folder, study=name, slices=IMAGES, size=IMAGE_SIZE)
+    command = ("env", "TCP_NODELAY=1", "/usr/bin/storescu", "-aet", "CT1", "-aec", "PACS", "+sd")
+    started = time.monotonic()
+    sent = modality.run(*command, server.lan_address, "4242", folder, timeout_seconds=300)
+    seconds = time.monotonic() - started
+    assert sent.returncode == 0, sent.stderr
+    found = json.loads(server.ask(f"curl -sS http://127.0.0.1:8042/tools/lookup -d BACKUP-{name}"))
+    for patient in found:
+        server.ask(f"curl -sS -X DELETE http://127.0.0.1:8042/patients/{patient['ID']}", 120)
+    return seconds
+
+
+@pytest.mark.soak
+def test_reception_is_not_slowed(server: PreparedServer, people: dict[str, Host], tmp_path: Path) -> None:
+    """A modality's 500 images are in as quickly as on a server that watches nothing: 0.98 of its rate at least."""
+    seconds: dict[str, list[float]] = {"start": [], "stop": []}
+    units = " ".join((*UNITS, "pacs-monitor.timer"))
+    try:
+        for number in range(2 * ROUNDS + 1):
+            # Each goes first as often as the other; the very first warms up.
+            does = ("start", "stop")[(number + number // 2) % 2]
+            server.ask(f"systemctl {does} {units}", 120)
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            took = seconds_to_store(people["modality"], server, folder, f"rate{number}")
+            if number:
+                seconds[does].append(took)
+            shutil.rmtree(folder)
+    finally:
+        server.ask(f"systemctl start {units}", 120)
+    watched, unwatched = (statistics.median(seconds[does]) for does in ("start", "stop"))
+    print(f"{IMAGES} images: {watched:.2f} s watched, {unwatched:.2f} s not; rate {unwatched / watched:.3f}; {seconds}")  # noqa: T201
+
+    assert unwatched / watched >= LEAST_RATE
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,29 +13,26 @@ import pytest
 import SimpleITK
 from numpy.typing import NDArray
 
-from pacs.mesh import errors
+from fixtures.mesh_files import parts_of
+from fixtures.mesh_sources import ArraySource
+from fixtures.real_series import ENHANCED, READABLE, REAL, instances, unpacked_phantom
+from pacs.mesh import errors, pipeline
+from pacs.mesh.edges import bad_edges
 from pacs.mesh.errors import MeshError
 from pacs.mesh.reading.series import InstanceFile, read_series, sub_volumes
+from pacs.mesh.recipe import Recipe
 from pacs.mesh.segmentation import rtstruct
 from pacs.mesh.volume import Volume
 
-REAL = Path(__file__).parents[3] / "shared" / "data" / "dicom"
 EDGE = REAL / "edge_small" / "failing"
-ENHANCED = REAL / "edge_small" / "philips_enhanced"
+BONE = {"kind": "preset", "preset": "bone"}
 pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason="the real series are not beside the checkout")
-
-
-def _files(folder: Path) -> list[InstanceFile]:
-    return [InstanceFile(path) for path in folder.glob("*.dcm")]
 
 
 @pytest.fixture(scope="module")
 def alderson(tmp_path_factory: pytest.TempPathFactory) -> list[InstanceFile]:
     """Return the CT of the phantom that the RTSTRUCT was drawn on."""
-    folder = tmp_path_factory.mktemp("rt199")
-    with tarfile.open(REAL / "ct_alderson_rt199.tar.xz") as archive:
-        archive.extractall(folder, filter="data")
-    return _files(folder / "rt_ct")
+    return unpacked_phantom(tmp_path_factory.mktemp("rt199"))
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +84,7 @@ def test_phantom_is_read_as_by_simpleitk(alderson: list[InstanceFile], phantom: 
 
 def test_compressed_chest_is_read_as_by_simpleitk() -> None:
     """JPEG Lossless slices of a real chest are bit by bit those of another reader."""
-    files = sorted(_files(REAL / "ct_chest_jpegll148"), key=lambda file: _header(file.path).place[2])[50:80]
+    files = sorted(instances(REAL / "ct_chest_jpegll148"), key=lambda file: _header(file.path).place[2])[50:80]
     volume = read_series(files)
     assert np.array_equal(_real(volume), _by_simpleitk(files))
     assert _off_positions_mm(files, volume) <= 0.01
@@ -96,7 +92,7 @@ def test_compressed_chest_is_read_as_by_simpleitk() -> None:
 
 def test_head_with_uneven_gaps_and_tilt_is_in_place() -> None:
     """28 slices 1.08 to 7 mm apart under a tilted gantry are found in the volume where they were measured."""
-    files = _files(REAL / "ct_head_ge_vartilt28")
+    files = instances(REAL / "ct_head_ge_vartilt28")
     volume = read_series(files)
     codes = {warning.code: dict(warning.values) for warning in volume.warnings}
     assert codes["tilt"] == {"degrees": 18.5}
@@ -127,7 +123,7 @@ def test_head_with_uneven_gaps_and_tilt_is_in_place() -> None:
 def test_faulty_series_is_refused(folder: str, kind: type[MeshError]) -> None:
     """Real series with a slice missing, all in one place or of two orientations are refused by name."""
     with pytest.raises(kind):
-        read_series(_files(EDGE / folder))
+        read_series(instances(EDGE / folder))
 
 
 def test_truncated_slice_is_refused_not_dropped(alderson: list[InstanceFile]) -> None:
@@ -142,14 +138,14 @@ def test_truncated_slice_is_refused_not_dropped(alderson: list[InstanceFile]) ->
 
 def test_tilted_slices_are_sheared() -> None:
     """Four slices of a tilted gantry lie where they were measured."""
-    files = _files(EDGE / "gantrytilting" / "001")
+    files = instances(EDGE / "gantrytilting" / "001")
     assert _off_positions_mm(files, read_series(files)) <= 0.01
 
 
 @pytest.mark.parametrize("name", ["anatomical/001", "anatomical/001_implicit"])
 def test_enhanced_mr_is_read_with_the_values_of_its_frames(name: str) -> None:
     """The frames of an enhanced MR have their rescaled values, in the order of their places."""
-    (file,) = _files(ENHANCED / name)
+    (file,) = instances(ENHANCED / name)
     volume, image = read_series([file]), pydicom.dcmread(file.path)
     groups = image.PerFrameFunctionalGroupsSequence
     normal = volume.geometry.affine[:3, 2]
@@ -165,7 +161,7 @@ def test_enhanced_mr_is_read_with_the_values_of_its_frames(name: str) -> None:
 @pytest.mark.parametrize("name", ["dti/001", "dti/001_implicit", "fmri/001", "fmri/001_implicit"])
 def test_enhanced_mr_of_many_volumes_offers_each(name: str) -> None:
     """Diffusion directions and times of an enhanced MR are volumes of their own."""
-    files = _files(ENHANCED / name)
+    files = instances(ENHANCED / name)
     found = sub_volumes(files)
     assert [one.count for one in found] == [8, 8, 8, 8]
     assert len({one.description for one in found}) == 4
@@ -190,3 +186,24 @@ def test_sphere_has_the_volume_that_it_was_given(phantom: Volume) -> None:
     mask = rtstruct.mask(drawn, 5, phantom)
     volume_mm3 = int(mask.voxels.sum()) * mask.geometry.voxel_volume_mm3
     assert volume_mm3 == pytest.approx(4 / 3 * np.pi * 20**3, rel=0.2)
+
+
+def _has_whole_model(volume: Volume, select: dict[str, str], place: Path) -> bool:
+    """Make a model as it is ordered by default, and read it back."""
+    recipe = Recipe.model_validate({"parts": [{"select": select}], "reduce": {"share": 0.9}, "formats": ["ply"]})
+    report = pipeline.make(ArraySource(volume), recipe, place)
+    (surface,) = parts_of(place / "model.ply")
+    return report.is_watertight and len(surface.triangles) == report.triangles and not bad_edges(surface.triangles)
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_model_of_real_series_is_whole(name: str, tmp_path: Path) -> None:
+    """No edge is open or in more than two triangles, by the indices in the file; `make soak` has all tissues."""
+    files = instances(READABLE[name])
+    select = BONE if name in {"chest", "head, uneven gaps, tilt"} else {"kind": "otsu"}
+    assert _has_whole_model(read_series(files, sub_volumes(files)[0].name), select, tmp_path)
+
+
+def test_model_of_phantom_is_whole(phantom: Volume, tmp_path: Path) -> None:
+    """As above; its thin plates of 3 mm touch themselves when nine of ten triangles go."""
+    assert _has_whole_model(phantom, BONE, tmp_path)

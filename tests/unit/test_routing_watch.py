@@ -12,6 +12,7 @@ import pytest
 from fakes.archive import MemoryArchive
 from fixtures.broken_rules import KNOWN
 from fixtures.study_rows import store_rows, study_row
+from fixtures.worklist_entries import enter, entry
 from pacs.database import Database
 from pacs.metrics import Metrics
 from pacs.ports import Json
@@ -25,6 +26,7 @@ from pacs.routing.rules.ruleset import Subject, Verdict
 from pacs.routing.rules.triggers import Event, Schedule, parse_trigger
 from pacs.routing.rules.watch import Watch
 from pacs.work import WorkState
+from pacs.worklist.statuses import StepStatus
 
 ASUNCION = ZoneInfo("America/Asuncion")
 RULES = """
@@ -36,6 +38,10 @@ rules:
     on: label set
     if: {labels: Urgent}
     do: [{send: university}]
+  - name: Priors
+    on: 12 hours before appointment
+    if: {Modality: CT, order_station: CT1, PatientID: P-1}
+    do: [{prefetch: {from: university, last: 2}}]
 """
 
 
@@ -71,12 +77,13 @@ class Hospital:
         book = RuleBook(folder, KNOWN)
         book.activate(RULES, actor="person:test")
         figures = RuleFigures(Metrics("1.2.3"))
+        self.tasks = Tasks(database, figures)
         self.router = Router(
             database,
             book,
             Gatherer(database, self.archive),
             journal=DecisionJournal(database),
-            tasks=Tasks(database, figures),
+            tasks=self.tasks,
             order=lambda *_: None,
             figures=figures,
             time_zone=ASUNCION,
@@ -179,6 +186,38 @@ def test_labelled_studies_are_counted_and_only_listed_when_they_may_be_others(ho
     hospital.seconds = 61.0
     hospital.watch.look()
     assert hospital.notes() == [("label set", "new", "urgent")]
+
+
+def test_appointment_is_noted_once_when_it_comes_near(hospital: Hospital) -> None:
+    """Twelve hours before, once; again when the order is changed; what is off, over or far away is not noted."""
+    day = {"ScheduledProcedureStepStartDate": "20261121"}
+    early = entry(**day, ScheduledProcedureStepStartTime="080000")
+    late = entry(**day, ScheduledProcedureStepStartTime="180000", AccessionNumber="A-2", StudyInstanceUID="2.25.2")
+    off = entry(StepStatus.CANCELED, **day, AccessionNumber="A-3", StudyInstanceUID="2.25.3")
+    gone = entry(ScheduledProcedureStepStartDate="20261119", AccessionNumber="A-4", StudyInstanceUID="2.25.4")
+    enter(hospital.database, early, late, off, gone)
+    hospital.look_at(19)
+    assert hospital.notes() == []
+    hospital.look_at(20)
+    hospital.look_at(21)
+    (noted,) = hospital.notes()
+    assert (noted[0], noted[2]) == ("appointment", "12 hours before appointment")
+    hospital.look_at(6, days=1)
+    assert len(hospital.notes()) == 2
+
+
+def test_appointment_leads_to_a_prefetch_by_what_the_order_says(hospital: Hospital) -> None:
+    """Conditions see the order's attributes, step and station; the task names the step, no study is decided about."""
+    on = {"ScheduledProcedureStepStartDate": "20261121", "ScheduledProcedureStepStartTime": "030000"}
+    enter(hospital.database, entry(**on), entry(**on, Modality="MR", AccessionNumber="A-2", StudyInstanceUID="2.25.2"))
+    hospital.look_at(20)
+    for claim in hospital.router.queue.claim(10):
+        hospital.router.work(claim)
+    (task,) = hospital.tasks.queue.list_items(*WorkState)
+    parameters = task.payload["parameters"]
+    assert (task.payload["kind"], parameters["from"], parameters["last"]) == ("prefetch", "university", 2)
+    assert task.payload["orthanc_study_id"] == f"step {parameters['step']}"
+    assert DecisionJournal(hospital.database).latest() == []
 
 
 def test_decisions_are_forgotten_by_their_age(hospital: Hospital) -> None:

@@ -25,6 +25,8 @@ WHOLE, LOG = "whole", "log"
 # The tag of what the repository went back to when it was sent.
 MOMENTS = "moments"
 _A_DAY = timedelta(days=1)
+# A server that marks a point every five minutes has log each day: after so many without, it was lost.
+_EMPTY_DAYS = 10
 
 
 @dataclass(frozen=True)
@@ -113,12 +115,13 @@ def log_repository(day: date) -> str:
 
 def logs(place: Place, since: datetime) -> Iterator[tuple[Repository, Snapshot]]:
     """Yield the newest log of each day since a moment, oldest first."""
-    day, today = since.astimezone(UTC).date(), datetime.now(UTC).date()
-    while day <= today:
+    day, today, empty = since.astimezone(UTC).date(), datetime.now(UTC).date(), 0
+    while day <= today and empty < _EMPTY_DAYS:
         repository = place.repository(log_repository(day))
         snapshots = repository.snapshots_if_any() if place.may_have(repository.name) else []
         if snapshots and snapshots[-1].at > since:
             yield repository, snapshots[-1]
+        empty = 0 if snapshots else empty + 1
         day += _A_DAY
 
 

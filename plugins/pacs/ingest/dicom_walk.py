@@ -123,7 +123,8 @@ def walk(dicom: bytes | memoryview, limits: WalkLimits) -> Walked | None:
     """
     if _lacks_preamble(dicom):
         # Orthanc stores it as it is, and can show nothing of it then.
-        raise MalformedDicom(f"the {_PREAMBLE_BYTES} bytes and {_PREFIX.decode()} that a DICOM file begins with are missing")
+        expected = f"{_PREAMBLE_BYTES} bytes and {_PREFIX.decode()}"
+        raise MalformedDicom(f"the {expected} that a DICOM file begins with are missing")
     start = len(_PREAMBLE)
     if dicom[_PREAMBLE_BYTES : start + 2] != _PREFIX + _META:
         return None

@@ -17,13 +17,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StepNames:
-    """What names a step from the modality's side. "" for what is not told."""
+    """What names a step from the modality's side. "" for what is not told, as the issuer often is."""
 
     study_instance_uid: str = ""
     accession_number: str = ""
     requested_procedure_id: str = ""
     step_id: str = ""
     patient_id: str = ""
+    issuer_of_patient_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Match:
 
     Attributes
     ----------
-    is_contradicted : the order that is named is another patient's: somebody made a mistake, a person has to see which.
+    is_contradicted : the order that is named is another patient's, or nobody can tell whose of two: somebody made a
+        mistake, a person has to see which.
     """
 
     steps: Sequence[MatchedStep]
@@ -57,9 +59,12 @@ def match(session: Session, names: StepNames) -> Match:
     found = _select(session, StepRecord.study_instance_uid == names.study_instance_uid, names)
     if not found and names.accession_number:
         found = _select(session, StepRecord.accession_number == names.accession_number, names)
-    agreeing = [record for record in found if _is_of_patient(record, names.patient_id)]
+    agreeing = [record for record in found if _is_of_patient(record, names)]
     if len(agreeing) < len(found):
         _log.warning("study %s is of another patient than the order that it names", names.study_instance_uid)
+    if len({record.issuer_of_patient_id for record in agreeing} - {""}) > 1:
+        _log.warning("study %s names orders of two patients", names.study_instance_uid)
+        agreeing = []
     steps = [MatchedStep(record.id, StepStatus(record.status), record.modality) for record in agreeing]
     return Match(steps, is_contradicted=bool(found) and not agreeing)
 
@@ -73,8 +78,15 @@ def _select(session: Session, condition: ColumnElement[bool], names: StepNames) 
     return session.scalars(statement).all()
 
 
-def _is_of_patient(record: StepRecord, patient_id: str) -> bool:
-    if not patient_id or not record.patient_id or record.patient_id == patient_id:
+def _is_of_patient(record: StepRecord, names: StepNames) -> bool:
+    if not names.patient_id or not record.patient_id:
         return True
     # Merged meanwhile: the modality still has the order as it was asked for.
-    return any(former[0] == patient_id for former in record.former_patients)
+    known = [(record.patient_id, record.issuer_of_patient_id), *map(tuple, record.former_patients)]
+    return any(_is_same(names, patient_id, issuer) for patient_id, issuer in known)
+
+
+def _is_same(names: StepNames, patient_id: str, issuer: str) -> bool:
+    """Compare numbers with who gave them: where both sides say it, one number of two issuers is two patients."""
+    are_issued = names.issuer_of_patient_id and issuer
+    return names.patient_id == patient_id and (not are_issued or names.issuer_of_patient_id == issuer)

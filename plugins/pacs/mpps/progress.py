@@ -75,6 +75,7 @@ def names_of(study: StudyRecord) -> StepNames:
         study_instance_uid=study.study_instance_uid,
         accession_number=study.accession_number,
         patient_id=study.patient_id,
+        issuer_of_patient_id=study.issuer_of_patient_id,
     )
 
 

@@ -209,6 +209,7 @@ def _names(reference: PerformedReferenceRecord, step: Dataset) -> StepNames:
         requested_procedure_id=reference.requested_procedure_id,
         step_id=reference.step_id,
         patient_id=_text(step, "PatientID"),
+        issuer_of_patient_id=_text(step, "IssuerOfPatientID"),
     )
 
 

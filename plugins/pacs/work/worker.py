@@ -145,7 +145,7 @@ class QueueWorker:
         except PacsError as error:
             # Each is worked by itself next, and the one at fault tells.
             _LOG.info("%d items of queue %s are worked one by one: %s", len(claims), self._queue.name, error.code)
-        except Exception:
+        except Exception:  # noqa: BLE001 (likewise; a fault of ours)
             _LOG.exception("%d items of queue %s are worked one by one", len(claims), self._queue.name)
 
     def work(self, claim: Claim, *, gives_back: bool = False) -> None:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import cast
 
-from sqlalchemy import ColumnElement, Select, and_, not_, or_, select
+from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, not_, or_, select
 from sqlalchemy.orm import Session
 
 from pacs.errors import NotFound
 from pacs.monitoring.identity import PATIENT_PREFIX
 from pacs.studies.names import contains_words, typed_words
 from pacs.worklist.models import StepHistoryRecord, StepRecord
-from pacs.worklist.rows import event_of, row_of
+from pacs.worklist.rows import event_of, row_from, row_of
 from pacs.worklist.statuses import StepStatus
 from pacs.worklist.steps import StepDetails, StepRow, StepSelector
 
 _LAST = "235959"
+_ORDER_NUMBERS = ("accession_number", "placer_order_number", "filler_order_number")
+# Made once, and without the object-relational part: every order asks it.
+_steps = cast("Table", StepRecord.__table__)
+_OF_ORDER = (
+    select(_steps)
+    .where(or_(*(_steps.c[name] == bindparam(name) for name in _ORDER_NUMBERS)))
+    .order_by(_steps.c.start_key, _steps.c.id)
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,14 @@ def select_steps(session: Session, which: Sequence[StepSelector]) -> list[StepRo
     if not named:
         return []
     return [row_of(record) for record in session.scalars(_first_first(select(StepRecord).where(or_(*named))))]
+
+
+def of_order(session: Session, numbers: Mapping[str, str]) -> list[StepRow]:
+    """See `Worklist.of_order`."""
+    # Nothing is equal to NULL, while "" is what many steps have.
+    given = {name: numbers.get(name) or None for name in _ORDER_NUMBERS}
+    session.flush()
+    return [row_from(row) for row in session.connection().execute(_OF_ORDER, given).mappings()]
 
 
 def details(session: Session, row_id: int) -> StepDetails:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy import RowMapping
+
 from pacs.worklist.models import StepHistoryRecord, StepRecord
 from pacs.worklist.statuses import StepStatus
 from pacs.worklist.steps import ChangeKind, StepEvent, StepRow
@@ -17,7 +19,7 @@ def row_of(record: StepRecord) -> StepRow:
     return row_from({name: getattr(record, name) for name in (*_SAME, "status", "attributes")})
 
 
-def row_from(columns: Mapping[str, Any]) -> StepRow:
+def row_from(columns: RowMapping | Mapping[str, Any]) -> StepRow:
     """Return the step of which these are the columns, other columns among them."""
     same = {name: columns[name] for name in _SAME}
     return StepRow(**same, status=StepStatus(columns["status"]), encoded=columns["attributes"])

@@ -93,6 +93,11 @@ class NewStep:
 class StepSelector:
     """Names steps; all that is given must agree. "" and None give nothing.
 
+    Parameters
+    ----------
+    patient : Patient ID and its issuer, both as the steps have them: a number without an issuer ("") is not that of
+        any issuer, and the same number of two issuers is two patients.
+
     Raises
     ------
     InvalidInput : nothing is given: that would be every step.
@@ -105,6 +110,7 @@ class StepSelector:
     step_id: str = ""
     requested_procedure_id: str = ""
     row_id: int | None = None
+    patient: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
         if not self.given():
@@ -113,7 +119,11 @@ class StepSelector:
     def given(self) -> dict[str, Any]:
         """Return what was given, by name of the column."""
         columns = {("id" if name == "row_id" else name): value for name, value in vars(self).items()}
-        return {name: value for name, value in columns.items() if value not in ("", None)}
+        patient = columns.pop("patient")
+        given = {name: value for name, value in columns.items() if value not in ("", None)}
+        if patient is not None and patient[0]:
+            given |= {"patient_id": patient[0], "issuer_of_patient_id": patient[1]}
+        return given
 
 
 @dataclass(frozen=True)

@@ -202,6 +202,17 @@ class Worklist:
         """Return the steps that any of `which` names, first start first."""
         return reading.select_steps(session, which)
 
+    def of_order(
+        self, session: Session, *, accession_number: str, placer_order_number: str, filler_order_number: str
+    ) -> list[StepRow]:
+        """Return the steps that have any of an order's numbers, first start first; "" is the number of none."""
+        numbers = {
+            "accession_number": accession_number,
+            "placer_order_number": placer_order_number,
+            "filler_order_number": filler_order_number,
+        }
+        return reading.of_order(session, numbers)
+
     def get(self, session: Session, row_id: int) -> StepDetails:
         """Return a step with its history.
 

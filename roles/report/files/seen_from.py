@@ -16,7 +16,9 @@ TIMEOUT_SECONDS = 3
 # Shorter than the second until TCP knocks again: who knocks too often where only peers may is banned, we as well.
 ONE_KNOCK_SECONDS = 0.9
 HTTPS = 443
-NOTHING_ANSWERS = "\nNothing answers: the server is down, or it has banned this probe (see `sudo fail2ban-client banned` there)."
+NOTHING_ANSWERS = (
+    "\nNothing answers: the server is down, or it has banned this probe (see `sudo fail2ban-client banned` there)."
+)
 # What must not be had without a sign-in: a page, a file, DICOMweb, Orthanc's REST API.
 CLOSED_PATHS = (
     "/pacs/",

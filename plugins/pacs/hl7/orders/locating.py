@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from pacs.hl7.orders.mapper import EntryReading
 from pacs.studies.dicom_values import text
 from pacs.worklist.attributes import identity_of
-from pacs.worklist.steps import StepRow, StepSelector
+from pacs.worklist.steps import StepRow
 from pacs.worklist.worklist import Worklist
 
 _ISSUER = "IssuerOfAccessionNumberSequence"
@@ -85,7 +85,12 @@ class Located:
 
 def locate(worklist: Worklist, session: Session, naming: Naming, done: set[int]) -> Located:
     """Return the entries that `naming` means, but for those that the same message is about already (`done`)."""
-    found = _found(worklist, session, naming)
+    found = worklist.of_order(
+        session,
+        accession_number=naming.accession_number,
+        placer_order_number=naming.placer,
+        filler_order_number=naming.filler,
+    )
     same_name = tuple(row for row in found if _identity(row) == naming.identity)
     if same_name and not naming.supposed and not naming.has_stand_in:
         return Located(same_name)
@@ -108,17 +113,6 @@ def naming_values(row: StepRow) -> dict[str, Any]:
     if row.issuer_of_accession_number:
         values[_ISSUER] = row.dataset[_ISSUER].value
     return values
-
-
-def _found(worklist: Worklist, session: Session, naming: Naming) -> list[StepRow]:
-    selectors = []
-    if naming.accession_number:
-        selectors.append(StepSelector(accession_number=naming.accession_number))
-    if naming.placer:
-        selectors.append(StepSelector(placer_order_number=naming.placer))
-    if naming.filler:
-        selectors.append(StepSelector(filler_order_number=naming.filler))
-    return worklist.select(session, *selectors)
 
 
 def _contradicts(row: StepRow, naming: Naming) -> bool:

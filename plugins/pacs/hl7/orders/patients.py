@@ -29,7 +29,6 @@ MERGES = frozenset({"A18", "A34", "A40", "A47"})
 UPDATES = frozenset(
     {*(f"A{number:02}" for number in (1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 28, 31, 38)), *MERGES}
 )
-_PAGE = 200
 
 
 class PatientChanges:
@@ -124,5 +123,6 @@ class PatientChanges:
             self.outcome.tell("patient updated", change.step)
 
     def _scheduled(self, today: date, patient_id: str, issuer: str) -> list[StepRow]:
-        rows = self._worklist.page(self._session, day=today, text=patient_id, status=StepStatus.SCHEDULED, limit=_PAGE)
-        return [row for row in rows if (row.patient_id, row.issuer_of_patient_id) == (patient_id, issuer)]
+        rows = self._worklist.select(self._session, StepSelector(patient=(patient_id, issuer)))
+        day = f"{today.year:04}{today:%m%d}"
+        return [row for row in rows if row.status is StepStatus.SCHEDULED and row.start_key.startswith(day)]

@@ -19,6 +19,8 @@ from pacs.routing.prefetch.priors import Prior, Wish
 from pacs.studies.dicom_values import day
 from pacs.studies.models import StudyRecord
 from pacs.studies.names import fold
+from pacs.worklist.encoding import decoded
+from pacs.worklist.models import StepRecord
 
 _CHILD = "pacs.routing.prefetch.child"
 
@@ -58,11 +60,12 @@ class Prefetch:
 
         Raises
         ------
-        NotFound : the study is not in the index any more.
+        NotFound : the study is not in the index any more, or the appointment not in the worklist.
         InvalidInput : it has no patient ID, so nothing is known to be of the same patient.
         SendingFault : the other archive can't be asked, or does not send.
         """
-        own, parameters = self._own(order.orthanc_study_id), order.parameters
+        parameters = order.parameters
+        own = self._own_of_step(parameters["step"]) if "step" in parameters else self._own(order.orthanc_study_id)
         wish = Wish.of(parameters)
         retrieved = self._retrieved(own, wish, str(parameters["from"])) if parameters.get("from") else 0
         ordered = self._ordered(own, wish, order) if parameters.get("to") else 0
@@ -118,6 +121,25 @@ class Prefetch:
         asked = select(row.deidentify).where(row.orthanc_study_id == orthanc_study_id, row.target == target)
         return session.scalars(asked).one_or_none()
 
+    def _own_of_step(self, step_id: int) -> Prior:
+        """Return the study that an appointment will bring."""
+        with self._database.session() as session:
+            step = session.get(StepRecord, step_id)
+        if step is None:
+            raise NotFound("The appointment for which priors are wanted is not in the worklist any more.")
+        born = day(str(decoded(step.attributes).get("PatientBirthDate") or ""))
+        return _of_known_patient(
+            Prior(
+                step.study_instance_uid,
+                step.patient_id,
+                step.issuer_of_patient_id,
+                f"{born:%Y%m%d}" if born else "",
+                step.start_key,
+                frozenset(filter(None, (step.modality,))),
+                frozenset(),
+            )
+        )
+
     def _own(self, orthanc_study_id: str) -> Prior:
         with self._database.session() as session:
             record = session.scalars(
@@ -125,13 +147,16 @@ class Prefetch:
             ).one_or_none()
         if record is None:
             raise NotFound("The study whose priors are wanted is not in the archive any more.")
-        own = _local(record)
-        if not own.patient_id:
-            raise InvalidInput(
-                "The study has no patient ID: nothing is known to be of the same patient.",
-                remedy="Correct the study, then route it again.",
-            )
-        return own
+        return _of_known_patient(_local(record))
+
+
+def _of_known_patient(own: Prior) -> Prior:
+    if not own.patient_id:
+        raise InvalidInput(
+            "There is no patient ID: nothing is known to be of the same patient.",
+            remedy="Correct the study or the order, then route it again.",
+        )
+    return own
 
 
 def _local(record: StudyRecord) -> Prior:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
+from pydicom import Dataset
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -24,6 +25,8 @@ from pacs.routing.rules.readings import DAYS_A_YEAR, age_days
 from pacs.studies.dicom_values import day, parted, text
 from pacs.studies.models import StudyRecord
 from pacs.studies.reader import StudyReader
+from pacs.worklist import attributes
+from pacs.worklist.encoding import decoded
 from pacs.worklist.models import StepRecord
 
 _MOST_VALUES = 200
@@ -214,6 +217,28 @@ class Gatherer:
         return part
 
 
+def facts_of_order(record: StepRecord, at: datetime) -> Facts:
+    """Return what a step of the worklist says, as of a study that is not there yet."""
+    part, dataset = _Part(), decoded(record.attributes)
+    part.add_tags(_simplified(dataset))
+    for item in dataset.get("ScheduledProcedureStepSequence") or ():
+        part.add_tags(_simplified(item))
+    part.add(Own.WORKLIST, "yes")
+    _add_step(part, record)
+    return part.facts(at)
+
+
+def _simplified(dataset: Dataset) -> dict[str, Any]:
+    """Return a data set as Orthanc's simplified tags."""
+    return {
+        element.keyword: [_simplified(item) for item in element.value]
+        if element.VR == "SQ"
+        else "\\".join(attributes.values(dataset, element.keyword))
+        for element in dataset
+        if element.keyword
+    }
+
+
 def _study_part(study: Json) -> _Part:
     part = _Part()
     part.add_tags(study.get("PatientMainDicomTags", {}))
@@ -237,10 +262,14 @@ def _add_order(part: _Part, session: Session, record: StudyRecord) -> None:
     ids = [step.row_id for step in match(session, names_of(record)).steps]
     part.add(Own.WORKLIST, "yes" if ids else "no")
     for step in session.scalars(select(StepRecord).where(StepRecord.id.in_(ids))) if ids else ():
-        part.add(Own.ORDER_PRIORITY, step.priority)
-        part.add(Own.ORDER_LOCATION, step.location)
-        for station in parted(step.stations_key):
-            part.add(Own.ORDER_STATION, station)
+        _add_step(part, step)
+
+
+def _add_step(part: _Part, step: StepRecord) -> None:
+    part.add(Own.ORDER_PRIORITY, step.priority)
+    part.add(Own.ORDER_LOCATION, step.location)
+    for station in parted(step.stations_key):
+        part.add(Own.ORDER_STATION, station)
 
 
 def _add_derived(part: _Part) -> None:

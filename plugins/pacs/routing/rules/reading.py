@@ -12,8 +12,8 @@ from pacs.routing.rules.grammar import parse_comparison
 from pacs.routing.rules.known import Known
 from pacs.routing.rules.names import Own, fault_of
 from pacs.routing.rules.ruleset import FALLBACK, Rule, RuleSet
-from pacs.routing.rules.tasks import Doing, parse_doing
-from pacs.routing.rules.triggers import STUDY_STABLE, Event, Schedule, Triggers, parse_trigger
+from pacs.routing.rules.tasks import Doing, Task, parse_doing
+from pacs.routing.rules.triggers import STUDY_STABLE, Ahead, Event, Schedule, Triggers, parse_trigger
 from pacs.settings_files.faults import Faults, Place, did_you_mean
 from pacs.settings_files.marked_yaml import Node, read_marked
 
@@ -77,6 +77,10 @@ class _Reader:
         triggers = self._triggers(entries.get("on"))
         if Event.LABEL_SET in triggers.events and not any(compared(condition, Own.LABELS)):
             entries["on"].fault("`label set` needs to know which: add `labels: NAME` under `if:`.")
+        if triggers.aheads and not all(map(_is_bringing, doings)):
+            entries["on"].fault(
+                "before an appointment there is no study: what can be done is `prefetch:` with `from:`, without `to:`."
+            )
         stops = _word(entries.get("then"), _THEN, default=False)
         enabled = _word(entries.get("enabled"), _YES, default=True)
         return Rule(name, node.place.line, triggers, condition, doings, stops, enabled, _note(entries))
@@ -88,6 +92,8 @@ class _Reader:
         triggers = self._triggers(entries.get("on"))
         if Event.LABEL_SET in triggers.events:
             entries["on"].fault("the fallback can't wait for a label; write a rule with `labels: NAME` under `if:`.")
+        if triggers.aheads:
+            entries["on"].fault("the fallback is not for appointments; write a rule.")
         return Rule(FALLBACK, node.place.line, triggers, condition, self._doings(node, entries), note=_note(entries))
 
     def _name(self, node: Node, entries: Mapping[str, Node]) -> str:
@@ -118,6 +124,7 @@ class _Reader:
             return STUDY_STABLE
         events: set[Event] = set()
         schedules: list[Schedule] = []
+        aheads: list[Ahead] = []
         for text in node.texts("what happens, such as `study stable`"):
             try:
                 trigger = parse_trigger(text.text)
@@ -126,9 +133,11 @@ class _Reader:
                 continue
             if isinstance(trigger, Schedule):
                 schedules.append(trigger)
+            elif isinstance(trigger, Ahead):
+                aheads.append(trigger)
             else:
                 events.add(trigger)
-        return Triggers(frozenset(events), tuple(schedules))
+        return Triggers(frozenset(events), tuple(schedules), tuple(aheads))
 
     # -- conditions --------------------------------------------------------------------------------------------------
 
@@ -195,6 +204,11 @@ class _Reader:
         if not comparisons:
             return None
         return Named(name, tuple(text.text for text in texts), node.place.line, any_of(comparisons))
+
+
+def _is_bringing(doing: Doing) -> bool:
+    """Tell whether it brings priors here, and does nothing that needs the study itself."""
+    return isinstance(doing, Task) and doing.kind == "prefetch" and {"from"} == doing.parameters.keys() & {"from", "to"}
 
 
 def _check_keys(entries: Mapping[str, Node], known: tuple[str, ...], words: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from itertools import batched
 from typing import Any
@@ -23,11 +23,13 @@ from pacs.ports import ChangeKind
 from pacs.routing.actions.orders import REPEATED, Tasks
 from pacs.routing.decisions.journal import DecisionJournal, Occasion
 from pacs.routing.orders import DeliveryOrder
+from pacs.routing.rules.appointments import appointment, step_of
 from pacs.routing.rules.book import InForce, RuleBook
 from pacs.routing.rules.facts import Facts
 from pacs.routing.rules.figures import RuleFigures
 from pacs.routing.rules.gathering import Gathered, Gatherer
 from pacs.routing.rules.ruleset import Subject, Verdict
+from pacs.routing.rules.tasks import Task
 from pacs.routing.rules.triggers import Event
 from pacs.studies import ChangeFeed, FeedChange
 from pacs.studies.models import StudyRecord
@@ -60,7 +62,7 @@ class Note:
 
     Attributes
     ----------
-    orthanc_id : of the instance, series or study that it happened to.
+    orthanc_id : of the instance, series or study that it happened to; of an appointment see `appointments`.
     again : what is proven is sent once more.
     """
 
@@ -190,8 +192,11 @@ class Router:
         occasion = "" if note.actor else f"{note.event} {note.detail} {today}"
         for rule, task in verdict.tasks():
             # What is repeated anyway is asked for each time: it adds what came since.
-            own = "" if task.kind in REPEATED else occasion
-            self._tasks.put(session, subject, rule, task, occasion=own, actor=note.actor)
+            own = "" if task.kind in REPEATED or note.event is Event.APPOINTMENT else occasion
+            self._tasks.put(session, subject, rule, _with_step(task, note), occasion=own, actor=note.actor)
+        if note.event is Event.APPOINTMENT:
+            # The journal is of studies, of which there is none yet.
+            return
         # Of single images only what leads to something is kept.
         if verdict.matched or note.event is not Event.INSTANCE:
             occurred = Occasion(note.event, note.detail, note.actor)
@@ -203,6 +208,8 @@ class Router:
         if note.event is Event.INSTANCE:
             instance = self._gatherer.instance(note.orthanc_id, names, at)
             return None if instance is None else (_subject_of(*instance), instance[1].facts)
+        if note.event is Event.APPOINTMENT:
+            return appointment(self._database, note.orthanc_id, at)
         if note.event is Event.SERIES_STABLE:
             return self._series(note.orthanc_id, names, at)
         study = self._gatherer.gather([note.orthanc_id], names, at).get(note.orthanc_id)
@@ -215,6 +222,13 @@ class Router:
         if study is None or study_id is None or facts is None:
             return None
         return Subject(study_id, study.study_instance_uid, orthanc_series_id), facts
+
+
+def _with_step(task: Task, note: Note) -> Task:
+    """Return a task with the step of the worklist that it is for, where that is what happened."""
+    if note.event is not Event.APPOINTMENT:
+        return task
+    return replace(task, parameters={**task.parameters, "step": step_of(note.orthanc_id)})
 
 
 def _with_complete(event: Event) -> tuple[Event, ...]:

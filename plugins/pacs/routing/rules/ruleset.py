@@ -11,7 +11,7 @@ from pacs.routing.rules.conditions import Condition, Explained, compared
 from pacs.routing.rules.facts import Facts
 from pacs.routing.rules.names import Own
 from pacs.routing.rules.tasks import Doing, Send, Task
-from pacs.routing.rules.triggers import Event, Schedule, Triggers
+from pacs.routing.rules.triggers import Ahead, Event, Schedule, Triggers
 from pacs.studies.names import fold
 
 FALLBACK = "fallback"
@@ -140,6 +140,12 @@ class RuleSet:
         return tuple(found.values())
 
     @cached_property
+    def aheads(self) -> tuple[Ahead, ...]:
+        """All times before appointments at which something is asked, each once."""
+        found = {one.words: one for rule in self._enabled() for one in rule.triggers.aheads}
+        return tuple(found.values())
+
+    @cached_property
     def watched_labels(self) -> frozenset[str]:
         """The labels, folded, that some rule waits for."""
         waiting = [rule for rule in self._enabled() if Event.LABEL_SET in rule.triggers.events]
@@ -149,7 +155,8 @@ class RuleSet:
     def events(self) -> frozenset[Event]:
         """Everything that makes some rule be asked."""
         asked = frozenset[Event]().union(*(rule.triggers.events for rule in self._enabled()))
-        return asked | {Event.SCHEDULE} if self.schedules else asked
+        by_time = {Event.SCHEDULE: self.schedules, Event.APPOINTMENT: self.aheads}
+        return asked | {event for event, found in by_time.items() if found}
 
     def asked_by(self, event: Event, schedule: str = "") -> tuple[Rule, ...]:
         """Return the rules that an event asks, in their order, without the fallback."""

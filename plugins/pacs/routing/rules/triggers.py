@@ -24,10 +24,21 @@ class Event(StrEnum):
     LABEL_SET = "label set"
     BY_HAND = "by hand"
     SCHEDULE = "schedule"
+    APPOINTMENT = "appointment"
 
 
 _SCHEDULE = re.compile(r"at\s+(\d{1,2}):(\d{2})(?:\s+(\S+))?", re.IGNORECASE)
+_AHEAD = re.compile(r"(\d{1,3})\s+(hour|day)s?\s+before\s+appointment", re.IGNORECASE)
+_LONGEST_AHEAD = timedelta(days=31)
 _ALL_DAYS = frozenset(range(7))
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """Some time before an appointment of the worklist. `words`: as the file has it."""
+
+    words: str
+    time: timedelta
 
 
 @dataclass(frozen=True)
@@ -59,9 +70,12 @@ class Triggers:
 
     events: frozenset[Event]
     schedules: tuple[Schedule, ...] = ()
+    aheads: tuple[Ahead, ...] = ()
 
     def fire(self, event: Event, schedule: str = "") -> bool:
-        """Tell whether an event asks; of schedules the one with these words."""
+        """Tell whether an event asks; of schedules and times before appointments the one with these words."""
+        if event is Event.APPOINTMENT:
+            return any(one.words == schedule for one in self.aheads)
         if event is Event.SCHEDULE:
             return any(one.words == schedule for one in self.schedules)
         return event in self.events
@@ -69,13 +83,14 @@ class Triggers:
     @property
     def words(self) -> tuple[str, ...]:
         """As a file has them."""
-        return (*sorted(event.value for event in self.events), *(schedule.words for schedule in self.schedules))
+        events = sorted(event.value for event in self.events)
+        return (*events, *(one.words for one in self.schedules), *(one.words for one in self.aheads))
 
 
 STUDY_STABLE = Triggers(frozenset({Event.STUDY_STABLE}))
 
 
-def parse_trigger(text: str) -> Event | Schedule:
+def parse_trigger(text: str) -> Event | Schedule | Ahead:
     """Return what a text under `on:` means.
 
     Raises
@@ -84,13 +99,25 @@ def parse_trigger(text: str) -> Event | Schedule:
     """
     if found := _SCHEDULE.fullmatch(text.strip()):
         return _schedule(" ".join(text.split()), found)
-    words = [event.value for event in Event if event is not Event.SCHEDULE]
+    if found := _AHEAD.fullmatch(text.strip()):
+        return _ahead(" ".join(text.split()), found)
+    words = [event.value for event in Event if event not in {Event.SCHEDULE, Event.APPOINTMENT}]
     if text.lower() in words:
         return Event(text.lower())
     cure = did_you_mean(text.lower(), words)
     raise ValueError(
-        f'"{text}" is nothing that happens; {cure} For a time of day write `at 22:00` or `at 22:00 Mon-Fri`'
+        f'"{text}" is nothing that happens; {cure} For a time of day write `at 22:00` or `at 22:00 Mon-Fri`, '
+        "ahead of an appointment `12 hours before appointment`"
     )
+
+
+def _ahead(words: str, found: re.Match[str]) -> Ahead:
+    time = timedelta(**{f"{found[2].lower()}s": int(found[1])})
+    if not timedelta(0) < time <= _LONGEST_AHEAD:
+        raise ValueError(
+            f'"{words}" is not from 1 hour to {_LONGEST_AHEAD.days} days; write `12 hours before appointment`'
+        )
+    return Ahead(words, time)
 
 
 def _schedule(words: str, found: re.Match[str]) -> Schedule:

@@ -1,4 +1,4 @@
-"""What nobody tells: times of day that come, and labels that are set. A thread of its own looks."""
+"""What nobody tells: times of day and appointments that come, labels that are set. A thread of its own looks."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from pacs.database import Database
 from pacs.ports import Archive, Json
 from pacs.routing.decisions.models import LabelRecord, MarkRecord
+from pacs.routing.rules.appointments import Appointments
 from pacs.routing.rules.book import RuleBook
 from pacs.routing.rules.router import Note, Router
 from pacs.routing.rules.ruleset import RuleSet
@@ -74,6 +75,7 @@ class Watch:
         self._time_zone = time_zone
         self._clock = clock
         self._monotonic = monotonic
+        self._appointments = Appointments(database, self._note_appointment, time_zone=time_zone, clock=clock)
         # By label; all of it is in the database, too.
         self._seen: dict[str, _Seen] = {}
 
@@ -92,6 +94,7 @@ class Watch:
         rules = self._book.in_force().rules
         for schedule in rules.schedules:
             self._look_at_clock(schedule)
+        self._appointments.look(rules.aheads)
         self._look_at_labels(rules)
 
     # -- times of day --------------------------------------------------------------------------------------------------
@@ -112,6 +115,9 @@ class Watch:
             notes = [Note(Event.SCHEDULE, study_id, schedule.words) for study_id in ids]
             self._router.put(session, notes, dedupe=f"{schedule.words} {due.isoformat()}")
         _log.info("routing: %s, %d studies", schedule.words, len(ids))
+
+    def _note_appointment(self, session: Session, name: str, words: str, *, dedupe: str) -> None:
+        self._router.put(session, [Note(Event.APPOINTMENT, name, words)], dedupe=dedupe)
 
     # -- labels --------------------------------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ EVENT_TITLES = {
     Event.LABEL_SET: N_("a label was set"),
     Event.BY_HAND: N_("by hand"),
     Event.SCHEDULE: N_("by the clock"),
+    Event.APPOINTMENT: N_("an appointment is near"),
 }
 _MOST_READ = 200
 

@@ -130,13 +130,16 @@ def test() -> str:
     services = Services.current()
     words = request.args.get("study", "").strip()[:128]
     event = _event(request.args.get("event", ""))
-    schedules = services.rules.book.in_force().rules.schedules
     found = services.rules.find_study(words) if words else None
     tested = None
     if found is not None:
         rules = services.rules.book.in_force().rules
-        schedule = schedules[0].words if event is Event.SCHEDULE and schedules else ""
-        tested = services.rules.test(found, event, rules, schedule)
+        by_time = {
+            Event.SCHEDULE: [one.words for one in rules.schedules],
+            Event.APPOINTMENT: [one.words for one in rules.aheads],
+        }
+        words_of_time = next(iter(by_time.get(event, [])), "")
+        tested = services.rules.test(found, event, rules, words_of_time)
     template = "parts/routing_trial.html" if "HX-Request" in request.headers else "routing_test.html"
     return render_template(
         template, words=words, event=event, events=EVENT_TITLES, tested=tested, is_missing=bool(words) and not found
