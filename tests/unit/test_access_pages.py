@@ -83,6 +83,7 @@ POST /routing/deliveries/1/replay        a
 GET  /routing/studies/{ID}               art
 POST /routing/studies/{ID}               a
 GET  /routing/readers                    art
+POST /routing/copies/1/undo              a
 GET  /routing/rules                      a
 GET  /routing/rules/edit                 a
 POST /routing/rules/edit                 a
@@ -98,6 +99,7 @@ GET  /hl7/rehearsal                      a
 POST /hl7/rehearsal                      a
 GET  /hl7/rehearsal/1                    a
 GET  /status                             artfm-
+GET  /status/runbooks/ArchiveDown        artfm-
 POST /status/reports                     a
 GET  /status/reports/none                a
 GET  /backups                            a
