@@ -12,14 +12,17 @@ set -euo pipefail
 flavour=${1:-run} wanted=$flavour
 [ "$wanted" = server ] && flavour=test
 
+# Ubuntu does not trust Debian of itself.
+debian_keys=/usr/share/keyrings/debian-archive-keyring.gpg
+
 # --- what this machine must bring -------------------------------------------------------------------------------
 require_tools() {
   local missing=() tool
   for tool in mmdebstrap bwrap; do command -v "$tool" >/dev/null || missing+=("$tool"); done
+  [ -e "$debian_keys" ] || missing+=(debian-archive-keyring)
   [ ${#missing[@]} -eq 0 ] && return
   command -v apt-get >/dev/null ||
-    die "${missing[*]} missing, and this is no Debian or Ubuntu: install mmdebstrap and bubblewrap, then try again."
-  # debian-archive-keyring: Ubuntu needs it to check Debian's signatures.
+    die "${missing[*]} missing, and this is no Debian or Ubuntu: install them, then try again."
   local packages=(mmdebstrap bubblewrap debian-archive-keyring ca-certificates) become=()
   if [ "$(id -u)" != 0 ]; then
     sudo -n true 2>/dev/null ||
@@ -34,6 +37,7 @@ require_tools() {
 
 # --- the layers -------------------------------------------------------------------------------------------------
 # Build a layer unless it is there: layer <what> <directory> <function that fills a directory>
+# The function must return at its first failure: errexit is off in it.
 layer() {
   local what=$1 directory=$2 fill=$3 started=$SECONDS
   [ -e "$directory" ] && return
@@ -47,11 +51,19 @@ layer() {
   say "  done in $((SECONDS - started)) s"
 }
 
+# Make a Debian 13: debian <directory> <packages, by comma> <options of mmdebstrap>
+debian() {
+  local root=$1 packages=$2
+  mmdebstrap --keyring="$debian_keys" "${@:3}" --include="$packages" \
+    trixie "$root" ${PACS_DEBIAN_MIRROR:+"$PACS_DEBIAN_MIRROR"}
+}
+
 fill_debian() {
   local root=$1 packages
   packages=$(sed 's/#.*//' "$here/packages-run.txt" $([ "$flavour" = test ] && echo "$here/packages-test.txt") | xargs | tr ' ' ,)
-  # chrootless and extract: packages are unpacked and nothing of theirs runs, the same for root and for anybody else.
-  mmdebstrap --mode=chrootless --variant=extract --include="$packages" trixie "$root" ${PACS_DEBIAN_MIRROR:+"$PACS_DEBIAN_MIRROR"}
+  # chrootless and extract: packages are unpacked and nothing of theirs runs, the same for root and for anybody else
+  # (newer mmdebstrap fears for root's machine all the same).
+  debian "$root" "$packages" --mode=chrootless --skip=check/chrootless --variant=extract || return
   # What the packages' scripts would have written, as far as it is needed; the rest is bound in by enter.sh.
   printf '%s\n' root:x:0:0:root:/root:/bin/bash pacs:x:1000:1000::/tmp:/bin/bash nobody:x:65534:65534::/:/bin/false >"$root/etc/passwd"
   printf '%s\n' root:x:0: pacs:x:1000: nogroup:x:65534: >"$root/etc/group"
@@ -67,8 +79,7 @@ fill_debian() {
 }
 
 fill_server() {
-  mmdebstrap --mode=root --variant=important --include="$(sed 's/#.*//' "$here/packages-server.txt" | xargs | tr ' ' ,)" \
-    trixie "$1" ${PACS_DEBIAN_MIRROR:+"$PACS_DEBIAN_MIRROR"}
+  debian "$1" "$(sed 's/#.*//' "$here/packages-server.txt" | xargs | tr ' ' ,)" --mode=root --variant=important
 }
 
 fill_venv() {

@@ -7,9 +7,8 @@ virtual_machine_layer() {
 
 fill_virtual_machine() {
   local root=$1/root
-  mmdebstrap --mode=root --variant=important \
-    --include="$(sed 's/#.*//' "$here/packages-server.txt" "$here/packages-virtual-machine.txt" | xargs | tr ' ' ,)" \
-    trixie "$root" ${PACS_DEBIAN_MIRROR:+"$PACS_DEBIAN_MIRROR"}
+  debian "$root" "$(sed 's/#.*//' "$here/packages-server.txt" "$here/packages-virtual-machine.txt" | xargs | tr ' ' ,)" \
+    --mode=root --variant=important || return
   # QEMU's user network gives the address and answers DNS at .3; who may log in by ssh comes with each start as a
   # credential of systemd (ssh.authorized_keys.root).
   printf '[Match]\nName=e*\n[Network]\nDHCP=ipv4\nIPv6AcceptRA=no\n' >"$root/etc/systemd/network/10-qemu.network"
@@ -26,6 +25,6 @@ fill_virtual_machine() {
   mv "$root"/boot/vmlinuz-* "$1/vmlinuz"
   mv "$root"/boot/initrd.img-* "$1/initrd"
   rm -rf "$root"/vmlinuz* "$root"/initrd.img* "$root"/var/cache/apt/archives/*.deb
-  mkfs.ext4 -q -L root -d "$root" "$1/disk.ext4" 4G
+  mkfs.ext4 -q -L root -d "$root" "$1/disk.ext4" 4G || return
   rm -rf "$root"
 }
