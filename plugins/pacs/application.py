@@ -33,6 +33,7 @@ from pacs.ports import Archive, Change
 from pacs.readiness import Listens, Readiness, ServiceManager, tcp_port, unix_socket
 from pacs.routing.rules.service import Rules, RulesAround
 from pacs.routing.service import Routing, Surroundings
+from pacs.routing.trial import TrialRoute
 from pacs.settings import Settings
 from pacs.studies import ChangeFeed, StudyIndex, warm
 from pacs.web.application import create_app
@@ -196,12 +197,13 @@ class Application:
         rules.follow(self._feed)
         return rules
 
-    def _make_rehearsals(self, outbound: Outbound) -> Rehearsals:
+    def _make_rehearsals(self, outbound: Outbound, rules: Rules) -> Rehearsals:
         """Rehearsals of the go-live, and the golden signal, which goes the same way by itself."""
         of_site = (self._archive, self._settings.hl7, self._settings.mpps, outbound.outbox, self.mapper.library)
-        self._monitoring.send_golden_signal(self._hl7.journal, GoldenSite(*of_site))
-        zone = self._settings.web.zone
-        return Rehearsals(self._database, self._archive, self._hl7.journal, Site(*of_site), time_zone=zone)
+        route = TrialRoute(self._database, self._routing, rules)
+        self._monitoring.send_golden_signal(self._hl7.journal, GoldenSite(*of_site), route)
+        zone, journal = self._settings.web.zone, self._hl7.journal
+        return Rehearsals(self._database, self._archive, journal, Site(*of_site), time_zone=zone, route=route)
 
     def _make_services(self, outbound: Outbound, rules: Rules, queues: tuple[WorkQueue, ...]) -> Services:
         """Put together what the pages are made of."""
@@ -217,7 +219,7 @@ class Application:
             mapper=self.mapper,
             models=self._models,
             decisions=Decisions(self._database, self._hl7.journal, self._hl7.inbox, outbound.outbox),
-            rehearsals=self._make_rehearsals(outbound),
+            rehearsals=self._make_rehearsals(outbound, rules),
             backups=Backups(self._settings.backup.folder),
             routing=self._routing,
             rules=rules,

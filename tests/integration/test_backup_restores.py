@@ -144,7 +144,9 @@ def test_image_that_no_backup_has_is_stored_when_it_is_sent_again(
     site.store(late)
     assert bytes_in(site) >= {path.read_bytes() for path in late}
     assert site.command("consistency") == 0
-    (table,) = (site.folder / "state" / "lost").glob("*.csv")
+    folder = site.folder / "state" / "lost"
+    assert folder.stat().st_mode & 0o077 == 0
+    (table,) = folder.glob("*.csv")
     with table.open() as file:
         assert [(row["PatientID"], row["LostImages"]) for row in csv.DictReader(file)] == [("BACKUP-late", "3")]
 

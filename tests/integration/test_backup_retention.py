@@ -202,6 +202,11 @@ def test_hole_in_the_log_is_told_and_ends_with_the_next_base_backup(
         assert until(site) > promised
         with site.site().place("disk") as place:
             assert not any(copy.covers(promised + timedelta(seconds=1)) for copy in copies.at(place))
+        # Nor does this server, before anything stops.
+        for seconds, status in ((0, 0), (1, 1)):
+            to = (promised + timedelta(seconds=seconds)).isoformat()
+            assert site.command("restore", "database", "--plan", "--to", to) == status
+        assert "points" in capsys.readouterr().err
 
 
 def until(site: BackupSite) -> datetime:
@@ -240,6 +245,22 @@ def test_no_backup_runs_while_the_database_is_restored(tmp_path: Path, monkeypat
         assert site.command("restore", "database", "--do") == 0
         assert set(tried.values()) == {3}
         assert site.command("ship") == 0
+
+
+def test_image_that_a_restore_names_again_is_not_let_go(tmp_path: Path) -> None:
+    """After the database went back, prune waits until `files` has compared; what is named again counts as there."""
+    with backup_site(tmp_path) as site:
+        only(site, "disk")
+        site.store(images(tmp_path, study="again", slices=1))
+        assert site.command("files") == 0
+        now = datetime.now(UTC)
+        with site.site().catalog() as catalog:
+            assert catalog.note_gone(set(), now) > 0
+            catalog.note("timeline", "FFFFFFFF")
+            assert site.command("prune") == 3
+            assert site.command("files") == 0
+            assert catalog.gone_before(now + timedelta(days=1)) == {}
+            assert site.command("prune") == 0
 
 
 def only(site: BackupSite, name: str, **more: Any) -> None:

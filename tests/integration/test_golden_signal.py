@@ -24,7 +24,7 @@ from pacs.monitoring.golden_signal import Run, latest
 from pacs.monitoring.models import GoldenRunRecord
 
 SECONDS = 60
-OWN_TABLES = ("alembic", "change", "monitoring_golden", "monitoring_incidents")
+OWN_TABLES = ("alembic", "change", "delivery_targets", "monitoring_golden", "monitoring_incidents")
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +141,7 @@ def test_metrics_tell_each_step(site: RunningPacs) -> None:
     for name in ("pacs_golden_last_run_timestamp_seconds", "pacs_golden_last_success_timestamp_seconds"):
         assert samples(site, name)[()] == pytest.approx(now, abs=SECONDS)
     assert not any("PACSPROBE" in labels for labels in samples(site, "pacs_modality_studies"))
+    assert set(samples(site, "pacs_delivery_ended_total")) == {("golden-signal", "proven", "golden-signal")}
     assert samples(site, "pacs_studies_received_total") == {("matched",): 0, ("none",): 0}
 
 
@@ -150,6 +151,7 @@ def test_page_shows_the_way(site: RunningPacs) -> None:
     assert "Todo está bien." in page
     assert "Estado informado por HL7" in page
     assert "PROBE-" not in page
+    assert "golden-signal" not in httpx.get(f"{site.url}/pacs/routing").text
 
 
 def test_failure_is_told_with_its_step_and_kept_as_an_incident(tmp_path: Path) -> None:

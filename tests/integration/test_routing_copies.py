@@ -74,6 +74,13 @@ def stored(orthanc: OrthancAlone, count: int = IMAGES) -> TaskOrder:
     return TaskOrder("set", "A rule", parent, study, None, {"changes": CHANGES})
 
 
+def copies_of(database: Database, archive: Any) -> StudyCopies:
+    """Return copies with a queue of their own."""
+    copies = StudyCopies(database, archive, Tasks(database, RuleFigures(Metrics("1.2.3"))))
+    copies.register()
+    return copies
+
+
 def studies(orthanc: OrthancAlone) -> dict[str, int]:
     """Return how many images each study has."""
     found = {one["ID"]: 0 for one in orthanc.archive.get_json("/studies?expand")}
@@ -88,9 +95,9 @@ def test_copy_is_made_once_and_whole_when_the_archive_is_killed_in_the_middle(
     order = stored(own_orthanc)
     dying: Any = Dying(own_orthanc, at_image, after=after)
     with pytest.raises(ArchiveError):
-        StudyCopies(sqlite, dying).make(order)
+        copies_of(sqlite, dying).make(order)
     own_orthanc.start()
-    copies = StudyCopies(sqlite, own_orthanc.archive)
+    copies = copies_of(sqlite, own_orthanc.archive)
     assert copies.make(order)["copied"] is True
     assert copies.make(order)["images"] == 0
     found = studies(own_orthanc)
@@ -106,7 +113,7 @@ def test_copy_has_the_new_values_and_the_study_its_own(orthanc: OrthancAlone, sq
     order = stored(orthanc, 1)
     before = orthanc.archive.get_json(f"/studies/{order.orthanc_study_id}/instances")[0]["ID"]
     original = orthanc.archive.get_bytes(f"/instances/{before}/file")
-    copies = StudyCopies(sqlite, orthanc.archive)
+    copies = copies_of(sqlite, orthanc.archive)
     uid = copies.make(order)["study_instance_uid"]
     (copied,) = (one for one in orthanc.archive.get_json("/instances") if one != before)
     copy = dcmread(DicomBytesIO(orthanc.archive.get_bytes(f"/instances/{copied}/file")))
@@ -121,7 +128,7 @@ def test_copy_has_the_new_values_and_the_study_its_own(orthanc: OrthancAlone, sq
 def test_late_image_gets_into_the_copy(orthanc: OrthancAlone, sqlite: Database) -> None:
     """When the study is stable once more the copy gets what came since, and nothing twice."""
     order = stored(orthanc, 2)
-    copies = StudyCopies(sqlite, orthanc.archive)
+    copies = copies_of(sqlite, orthanc.archive)
     copies.make(order)
     image = dicom_image(StudyInstanceUID=order.study_instance_uid, PatientID="P-1", SeriesInstanceUID=generate_uid())
     orthanc.archive.post_bytes("/instances", as_file(image))
@@ -132,13 +139,17 @@ def test_late_image_gets_into_the_copy(orthanc: OrthancAlone, sqlite: Database) 
 def test_copy_is_removed_and_not_made_again_by_the_rule(orthanc: OrthancAlone, sqlite: Database) -> None:
     """Undone with a name: our images go, others' stay, the study stays; by the rule it stays undone, by hand not."""
     order = stored(orthanc, 3)
-    copies = StudyCopies(sqlite, orthanc.archive)
+    tasks = Tasks(sqlite, RuleFigures(Metrics("1.2.3")))
+    copies = StudyCopies(sqlite, orthanc.archive, tasks)
+    copies.register()
     uid = copies.make(order)["study_instance_uid"]
     foreign = dicom_image(StudyInstanceUID=uid, PatientID="P-1")
     orthanc.archive.post_bytes("/instances", as_file(foreign))
     (record,) = copies.about(order.orthanc_study_id, "")
     undone = copies.undo(record.id, actor="person:ana")
     assert (undone.undone_by, undone.undone_at is not None) == ("person:ana", True)
+    assert copies.make(order)["copied"] is False
+    assert [result and result["removed"] for result in worked(tasks)] == [3]
     assert sorted(studies(orthanc).values()) == [1, 3]
     assert copies.make(order)["copied"] is False
     assert copies.make(_by(order, "person:eva"))["images"] == 3
@@ -146,16 +157,44 @@ def test_copy_is_removed_and_not_made_again_by_the_rule(orthanc: OrthancAlone, s
     assert (again.undone_at, again.actor) == (None, "person:eva")
     with pytest.raises(NotFound):
         copies.undo(99, actor="person:ana")
+    copies.undo(record.id, actor="person:ana")
     orthanc.archive.delete(f"/studies/{order.orthanc_study_id}")
+    assert [result and result["removed"] for result in worked(tasks)] == [0]
+    (left,) = copies.about(order.orthanc_study_id, "")
+    assert left.undone_at is None
     with pytest.raises(Conflict, match="all that is left"):
         copies.undo(record.id, actor="person:ana")
+
+
+def test_copy_that_is_undone_while_it_is_made_is_removed_whole(orthanc: OrthancAlone, sqlite: Database) -> None:
+    """The removing waits for the making, of whoever ordered it: nothing stays, and it is undone."""
+    order = stored(orthanc, 3)
+    tasks = Tasks(sqlite, RuleFigures(Metrics("1.2.3")))
+    copies = StudyCopies(sqlite, orthanc.archive, tasks)
+    copies.register()
+    with sqlite.session(write=True) as session:
+        subject = Subject(order.orthanc_study_id, order.study_instance_uid)
+        tasks.put(session, subject, "A rule", Task("set", {"changes": CHANGES}), actor="person:eva")
+    (making,) = tasks.queue.claim(2)
+    copies.make(order)
+    copies.undo(1, actor="person:ana")
+    assert tasks.queue.claim(2) == []
+    tasks.work(making)
+    making.complete()
+    (record,) = copies.about(order.orthanc_study_id, "")
+    assert record.undone_at is None
+    assert [result and result["removed"] for result in worked(tasks)] == [3]
+    assert sorted(studies(orthanc).values()) == [3]
+    (record,) = copies.about(order.orthanc_study_id, "")
+    assert (record.undone_by, record.made_at, record.instances) == ("person:ana", None, 0)
 
 
 def test_order_is_done_in_the_queue_of_either_database(orthanc: OrthancAlone, database: Database) -> None:
     """As the rules put it: by the queue, with who asked for it; a study that is gone is no fault."""
     order = stored(orthanc, 2)
-    tasks, copies = Tasks(database, RuleFigures(Metrics("1.2.3"))), StudyCopies(database, orthanc.archive)
-    copies.register(tasks)
+    tasks = Tasks(database, RuleFigures(Metrics("1.2.3")))
+    copies = StudyCopies(database, orthanc.archive, tasks)
+    copies.register()
     subject = Subject(order.orthanc_study_id, order.study_instance_uid)
     with database.session(write=True) as session:
         tasks.put(session, subject, "A rule", Task("set", {"changes": CHANGES}), actor="person:ana")
@@ -164,6 +203,15 @@ def test_order_is_done_in_the_queue_of_either_database(orthanc: OrthancAlone, da
     assert [result and result["copied"] for result in results] == [True, False]
     (record,) = copies.about(order.orthanc_study_id, "")
     assert record.actor == "person:ana"
+
+
+def worked(tasks: Tasks) -> list[Any]:
+    """Do what is in the queue; return the results."""
+    results = []
+    while claims := tasks.queue.claim(1):
+        results.append(tasks.work(claims[0]))
+        claims[0].complete()
+    return results
 
 
 def _by(order: TaskOrder, actor: str) -> TaskOrder:

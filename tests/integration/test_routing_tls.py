@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from fixtures.recipients import recipient
 from fixtures.routing_worlds import routing_world
 from fixtures.stations import wait_for_port
 from pacs.routing.delivery.states import DeliveryState
+from pacs.routing.senders.association import Association
+from pacs.routing.senders.faults import FaultKind
 
 pytest_plugins = ("fixtures.orthancs", "fixtures.certificates")
 
@@ -107,3 +110,17 @@ def test_station_that_speaks_tls_is_never_sent_to_in_the_clear(
             world.wait_until(clear, lambda row: "no encrypted connection" in (row.error or ""))
     assert len(dcmtk.read_folder(tmp_path / "in")) == 2
     assert not plain.arrivals
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "cure"),
+    [(FaultKind.AWAY, "no encrypted connection", "certificate"), (FaultKind.CUT, "EOF occurred", "firewalls")],
+)
+def test_connection_that_breaks_later_is_no_fault_of_a_certificate(kind: FaultKind, words: str, cure: str) -> None:
+    """Who ends encryption that stood is not said to have a wrong certificate; who never lets it begin is."""
+    association = object.__new__(Association)
+    association._name, association._fault_kind = "T at host:104", kind
+    error = ssl.SSLEOFError(8, "EOF occurred in violation of protocol")
+    error.reason = "UNEXPECTED_EOF_WHILE_READING"
+    fault = association._away(error)
+    assert (fault.kind, words in fault.message, cure in fault.remedy) == (kind, True, True)

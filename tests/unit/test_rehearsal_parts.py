@@ -105,7 +105,7 @@ def test_modality_is_told_from_the_name(names: tuple[str, ...], modality: str) -
         ((), None),
         (PASSED[:3], None),
         (PASSED, Outcome.PASSED),
-        ((*PASSED[:7], Line(Check.STATUS_OUT, Outcome.NOT_TESTED), PASSED[8]), Outcome.PASSED),
+        ((*PASSED[:8], Line(Check.STATUS_OUT, Outcome.NOT_TESTED), PASSED[9]), Outcome.PASSED),
         ((PASSED[0], Line(Check.WORKLIST, Outcome.FAILED)), Outcome.FAILED),
         (tuple(Line(check, Outcome.NOT_TESTED) for check in Check), Outcome.NOT_TESTED),
     ],

@@ -14,6 +14,7 @@ from pacs.routing.delivery.windows import seconds_until_open
 from pacs.routing.orders import ROUTINE, STAT
 from pacs.routing.targets.library import Targets
 from pacs.routing.targets.model import DicomTarget, Proof, StowTarget
+from pacs.routing.targets.own import OWN_TARGET, own_target
 from pacs.routing.targets.reading import TargetsError, read_targets
 
 GOOD = """
@@ -122,6 +123,19 @@ def test_former_targets_stay_in_force_when_the_file_is_broken(tmp_path: Path) ->
     assert (targets.names(), targets.faults) == (["b"], [])
     with pytest.raises(NotFound):
         targets.get("a")
+
+
+def test_target_of_our_own_can_be_sent_to_and_is_not_offered(tmp_path: Path) -> None:
+    """No rule and no page hears of it; a target of a hospital can't take its name."""
+    file = tmp_path / "targets.yaml"
+    _write(file, "targets:\n  a: {kind: folder, path: /x}", 1)
+    targets = Targets(file, own={OWN_TARGET: own_target(tmp_path)})
+    assert targets.names() == ["a"]
+    assert targets.get(OWN_TARGET).proof is Proof.QUERY
+    _write(file, f"targets:\n  {OWN_TARGET}: {{kind: folder, path: /x}}", 2)
+    assert not targets.reload()
+    assert targets.names() == ["a"]
+    assert OWN_TARGET in targets.faults[0]
 
 
 @pytest.mark.parametrize(

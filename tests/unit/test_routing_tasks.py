@@ -7,6 +7,7 @@ import hmac
 import json
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
@@ -26,7 +27,7 @@ from pacs.routing.actions.settings import NotifySettings
 from pacs.routing.rules.figures import RuleFigures
 from pacs.routing.rules.ruleset import Subject
 from pacs.routing.rules.tasks import Task
-from pacs.work import Reject, Retry, WorkState
+from pacs.work import GiveBack, QueueWorker, Reject, Retry, WorkState
 
 SUBJECT = Subject("study-1", "1.2.3")
 ANSWERS = {
@@ -188,3 +189,26 @@ def test_task_is_done_once_an_occasion(tmp_path: Path) -> None:
             with database.session(write=True) as session:
                 tasks.put(session, SUBJECT, "A rule", task, occasion=occasion)
         assert tasks.queue.counts()[WorkState.RECEIVED] + tasks.queue.counts()[WorkState.BLOCKED] == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "days", "failed"),
+    [(Reject("no"), 0, 1), (Retry("later"), 1, 0), (Retry("later"), 4, 1), (GiveBack(), 4, 0)],
+)
+def test_task_that_is_given_up_is_counted_with_its_rule(
+    tmp_path: Path, fault: Exception, days: int, failed: int
+) -> None:
+    """At once or after days of trying, it is a dead letter, and counted; not one that is tried again."""
+    metrics = Metrics("1.2.3")
+    with Database(f"sqlite:///{tmp_path}/pacs.db") as database:
+        database.migrate()
+        tasks = Tasks(database, RuleFigures(metrics))
+        tasks.register("mail", Mock(side_effect=fault))
+        with database.session(write=True) as session:
+            tasks.put(session, SUBJECT, "Trauma at night", Task("mail", {}))
+        tasks.queue.clock = lambda: datetime.now(UTC) + timedelta(days=days)
+        worker = QueueWorker(tasks.queue, tasks.work)
+        worker.work(tasks.queue.claim()[0])
+        assert tasks.queue.counts()[WorkState.FAILED] == failed
+    name, labels = "pacs_routing_rule_failed_total", {"rule": "trauma-at-night", "kind": "mail"}
+    assert (metrics.registry.get_sample_value(name, labels) or 0) == failed

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import update
 
 from fakes.archive import MemoryArchive
 from fixtures.broken_rules import KNOWN
@@ -18,14 +19,16 @@ from pacs.metrics import Metrics
 from pacs.ports import Json
 from pacs.routing.actions.orders import Tasks
 from pacs.routing.decisions.journal import DecisionJournal, Occasion
+from pacs.routing.rules.appointments import Appointments
 from pacs.routing.rules.book import RuleBook
 from pacs.routing.rules.figures import RuleFigures
 from pacs.routing.rules.gathering import Gatherer
 from pacs.routing.rules.router import Router
 from pacs.routing.rules.ruleset import Subject, Verdict
-from pacs.routing.rules.triggers import Event, Schedule, parse_trigger
+from pacs.routing.rules.triggers import Ahead, Event, Schedule, parse_trigger
 from pacs.routing.rules.watch import Watch
 from pacs.work import WorkState
+from pacs.worklist.models import StepRecord
 from pacs.worklist.statuses import StepStatus
 
 ASUNCION = ZoneInfo("America/Asuncion")
@@ -40,7 +43,7 @@ rules:
     do: [{send: university}]
   - name: Priors
     on: 12 hours before appointment
-    if: {Modality: CT, order_station: CT1, PatientID: P-1}
+    if: {Modality: CT, order_station: CT1, PatientID: P-1, age_years: 1..130}
     do: [{prefetch: {from: university, last: 2}}]
 """
 
@@ -204,6 +207,60 @@ def test_appointment_is_noted_once_when_it_comes_near(hospital: Hospital) -> Non
     assert (noted[0], noted[2]) == ("appointment", "12 hours before appointment")
     hospital.look_at(6, days=1)
     assert len(hospital.notes()) == 2
+
+
+def test_appointments_are_looked_at_though_the_clock_was_ahead(hospital: Hospital) -> None:
+    """A look by a clock that was a year ahead does not put off all looks by a year; nothing is noted twice."""
+    enter(
+        hospital.database, entry(ScheduledProcedureStepStartDate="20261121", ScheduledProcedureStepStartTime="030000")
+    )
+    hospital.look_at(20)
+    hospital.look_at(20, days=365)
+    enter(
+        hospital.database,
+        entry(
+            ScheduledProcedureStepStartDate="20261121",
+            ScheduledProcedureStepStartTime="080000",
+            AccessionNumber="A-2",
+            StudyInstanceUID="2.25.2",
+        ),
+    )
+    hospital.look_at(20)
+    assert len(hospital.notes()) == 2
+
+
+@pytest.mark.parametrize(
+    ("start", "before", "after"),
+    [
+        # Clocks of Lisbon go back at 2:00 on 25 October 2026, and forward at 1:00 on 28 March 2027.
+        ("20261025013000", "2026-10-24T12:29:00+00:00", "2026-10-24T12:31:00+00:00"),
+        ("20261025120000", "2026-10-24T23:59:00+00:00", "2026-10-25T00:01:00+00:00"),
+        ("20270328120000", "2027-03-27T22:59:00+00:00", "2027-03-27T23:01:00+00:00"),
+    ],
+)
+def test_hours_before_an_appointment_are_hours_when_clocks_change(
+    hospital: Hospital, start: str, before: str, after: str
+) -> None:
+    """Twelve hours, by the hospital's time, also over a night of 25 hours or of 23."""
+    enter(
+        hospital.database,
+        entry(ScheduledProcedureStepStartDate=start[:8], ScheduledProcedureStepStartTime=start[8:]),
+    )
+    with hospital.database.session(write=True) as session:
+        session.execute(update(StepRecord).values(changed_at=datetime(2026, 1, 1, tzinfo=UTC)))
+    noted: list[str] = []
+    appointments = Appointments(
+        hospital.database,
+        lambda _session, name, _words, *, dedupe: noted.append(name),  # noqa: ARG005
+        time_zone=ZoneInfo("Europe/Lisbon"),
+        clock=lambda: hospital.now,
+    )
+    ahead = parse_trigger("12 hours before appointment")
+    assert isinstance(ahead, Ahead)
+    for at, count in ((before, 0), (after, 1)):
+        hospital.now = datetime.fromisoformat(at)
+        appointments.look([ahead])
+        assert len(noted) == count
 
 
 def test_appointment_leads_to_a_prefetch_by_what_the_order_says(hospital: Hospital) -> None:

@@ -188,6 +188,18 @@ def test_metrics_tell_what_alerts_need(made: Pages, folder: Path) -> None:
     assert (outcomes["", "fixity", "damage"], outcomes["", "fixity", "done"]) == (1, 0)
 
 
+def test_task_that_failed_counts_as_failed_while_it_is_tried_again(made: Pages, folder: Path) -> None:
+    """The log is sent each quarter of a minute: an alert that waits must not begin anew with each attempt."""
+    runs = Runs(folder)
+    with pytest.raises(Damage):
+        find_damage(runs)
+    with runs.run("fixity"):
+        outcomes = {tuple(one.labels.values()): one.value for one in samples(made, "pacs_backup_outcome")}
+    assert (outcomes["", "fixity", "damage"], outcomes["", "fixity", "running"]) == (1, 1)
+    outcomes = {tuple(one.labels.values()): one.value for one in samples(made, "pacs_backup_outcome")}
+    assert (outcomes["", "fixity", "damage"], outcomes["", "fixity", "done"]) == (0, 1)
+
+
 def samples(made: Pages, name: str) -> list[object]:
     """Return the samples of a metric."""
     families = BackupCollector(made.services.backups).collect()

@@ -11,7 +11,9 @@ import pytest
 
 from fixtures.pages import Pages, pages
 from fixtures.routed_studies import RULES, store_deliveries, write_routing
+from fixtures.worklist_entries import enter, entry
 from pacs.routing.decisions.models import CopyRecord
+from pacs.worklist.statuses import StepStatus
 
 NEW_RULES = RULES.replace("at least 16", "at least 18")
 
@@ -174,6 +176,29 @@ def test_tester_says_when_no_study_has_the_number(made: Pages) -> None:
     assert "No study" not in client.get("/routing/test").get_data(as_text=True)
 
 
+def test_tester_tries_an_appointment_by_what_its_order_says(made: Pages) -> None:
+    """Rules ahead of appointments, of whatever time, are asked about the order, without a study."""
+    rules = made.services.rules.book
+    priors = """
+  - name: Priors of {}
+    on: {} before appointment
+    if: {{PatientID: P-1, age_years: at least 18, order_station: CT1}}
+    do: [{{prefetch: {{from: university}}}}]
+"""
+    text = "rules:" + priors.format("tomorrow", "1 day") + priors.format("today", "2 hours")
+    rules.activate(text, actor="person:test")
+    coming = entry(ScheduledProcedureStepStartDate="29991231", AccessionNumber="A-7")
+    over = entry(StepStatus.COMPLETED, AccessionNumber="A-8", StudyInstanceUID="2.25.8")
+    enter(made.database, coming, over)
+    client = made.client()
+    page = client.get("/routing/test?study=A-7&event=appointment").get_data(as_text=True)
+    assert "<strong>Priors of tomorrow, Priors of today</strong> →" in page
+    assert "Journey of the study" not in page
+    missing = "No appointment to come has this number"
+    assert missing in client.get("/routing/test?study=A-8&event=appointment").get_data(as_text=True)
+    assert missing in client.get("/routing/test?study=nope&event=appointment").get_data(as_text=True)
+
+
 def test_targets_are_listed_and_tried(made: Pages) -> None:
     """Each target with its kind, proof, limits; one that is not there answers with a cure."""
     store_deliveries(made.database)
@@ -220,8 +245,11 @@ def test_copy_is_told_of_and_removed(made: Pages) -> None:
     assert answer.status_code == 303
     assert answer.headers["location"].endswith("undone=1")
     page = client.get(f"{address}?undone=1").get_data(as_text=True)
-    assert "by A person at this server" in page
+    assert "It is being removed." in page
     assert "Remove the copy" not in page
+    with made.database.session(write=True) as session:
+        session.get_one(CopyRecord, 1).made_at = None
+    assert "by A person at this server" in client.get(address).get_data(as_text=True)
 
 
 def test_outside_reader_shows_sent_confirmed_and_read(made: Pages) -> None:

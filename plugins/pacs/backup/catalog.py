@@ -172,6 +172,10 @@ class Catalog:
             "INSERT OR REPLACE INTO sent (place, batch, packs, closed, snapshot) VALUES (?, ?, ?, ?, ?)", row
         )
 
+    def forget_sent(self, place: str) -> None:
+        """Forget what a place had: it has nothing any more."""
+        self._database.execute("DELETE FROM sent WHERE place = ?", (place,))
+
     # -- notes ------------------------------------------------------------------------------------------------------
     def note(self, name: str, value: object) -> None:
         """Keep a value under a name."""

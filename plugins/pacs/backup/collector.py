@@ -47,7 +47,9 @@ def _add(families: dict[str, GaugeMetricFamily], task: Task) -> None:
     if task.watched_since is not None:
         families["watched"].add_metric(labels, task.watched_since.timestamp())
     for outcome in _OUTCOMES:
-        families["outcome"].add_metric([*labels, outcome], float(task.outcome == outcome))
+        # While it runs, the one before counts as well: what runs each quarter of a minute would else never fail long.
+        shown = {task.outcome, task.facts.get("ended_as")}
+        families["outcome"].add_metric([*labels, outcome], float(outcome in shown))
     families["seconds"].add_metric(labels, float(task.facts.get("last_seconds", 0)))
     families["late"].add_metric(labels, float(task.is_late))
 

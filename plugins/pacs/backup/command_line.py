@@ -107,6 +107,7 @@ def _prepare(site: Site, options: argparse.Namespace) -> str:
     with site.place(options.place) as place:
         place.prepare()
         place.require_reachable()
+        saving.begin_anew_where_empty(site, place)
     return f"{options.place} is prepared."
 
 

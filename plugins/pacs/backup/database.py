@@ -139,7 +139,7 @@ class DatabaseBackup:
         source, linked = self._repository / "archive", []
         for root, _, names in os.walk(source):
             path = Path(root)
-            changed = path.stat().st_mtime >= since.timestamp()
+            changed = _is_younger(path, since)
             for name in names:
                 if name.endswith((".tmp", ".lock")) or not (changed or name.startswith("archive.info")):
                     continue

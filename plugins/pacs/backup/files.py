@@ -221,8 +221,10 @@ class Spool:
         if whole:
             return 0
         folder = self.folder / batch.name
-        if not folder.exists():
+        is_made_again = not folder.exists()
+        if is_made_again:
             self._make_again(batch)
+            had = 0  # of what the place has of it other packs hold the same
         here = sum(1 for path in folder.rglob("*") if path.is_file())
         added = 0
         if here > had:
@@ -230,11 +232,18 @@ class Spool:
             saved = repository.save(folder, {"batch": batch.name}, parent=parent or None, compressed=True)
             added, parent = saved.added_bytes, saved.snapshot_id
         self._catalog.note_sent(place.name, batch.name, here, closed=batch.closed, snapshot=parent)
+        if is_made_again and batch.closed:
+            shutil.rmtree(folder)  # years of them would fill the disk before the last one is sent
         return added
 
     def _make_again(self, batch: Batch) -> None:
-        """Pack a batch once more for a place that is new, of what the archive still has."""
-        links = self._links / batch.name
+        """Pack a batch once more for a place that lacks it, of what the archive still has. Raise BackupError: no room.
+
+        All of it or nothing stands under its name: what stands there is sent, and counts as whole.
+        """
+        links, fresh = self._links / batch.name, self.folder / f"{batch.name}.again"
+        for folder in (links, fresh):  # of an attempt that failed
+            shutil.rmtree(folder, ignore_errors=True)
         links.mkdir()
         chosen: list[Attachment] = []
         for uuid in self._catalog.files_of(batch.name):
@@ -244,8 +253,10 @@ class Spool:
                 measured = self._storage.measure(uuid)
                 if measured:
                     chosen.append(Attachment(0, 0, uuid, measured.size_bytes, 0, measured.md5, ""))
-        packs.lay_out(self.folder / batch.name)
-        packs.write(self.folder / batch.name, "again", links, chosen)
+        self._require_space(sum(one.size_bytes for one in chosen))
+        packs.lay_out(fresh)
+        packs.write(fresh, "again", links, chosen)
+        fresh.rename(self.folder / batch.name)
         shutil.rmtree(links)
 
 

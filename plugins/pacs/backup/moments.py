@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from pacs.backup.errors import BackupError
 
-_SHOWN = "%Y-%m-%d %H:%M"
+_SHOWN = "%Y-%m-%d %H:%M:%S"
 
 type Range = tuple[datetime, datetime]
 

@@ -132,12 +132,12 @@ class Repository:
         return Saved(summary["snapshot_id"], int(summary["data_added_packed"]), int(summary["total_files_processed"]))
 
     def _save(self, folder: Path, words: Sequence[str | Path], parent: str | None) -> str:
-        """Back up with a parent; without, where the parent can't be read: a lost cache before a write-only place."""
+        """Back up with a parent; without, where it is gone or can't be read: a lost cache before a write-only place."""
         if parent:
             try:
                 return self._ask(*words, "--parent", parent, folder=folder)
             except ProgramError as error:
-                if error.ended_with != _INCOMPLETE and _PARENT_GONE not in error.words:
+                if error.ended_with not in {_INCOMPLETE, _NO_REPOSITORY} and _PARENT_GONE not in error.words:
                     raise self._fault(error) from error
         return self._run_or_make(*words, "--force", folder=folder)
 

@@ -23,6 +23,7 @@ from pacs.backup.errors import BackupError, ProgramError
 from pacs.backup.orthanc_index import Attachment
 from pacs.backup.places import Place
 from pacs.backup.plans import Plan
+from pacs.backup.reached import reached
 from pacs.backup.runs import DATABASE_LOCK, FILES_LOCK, LOG_LOCK, PRUNE_LOCK
 from pacs.backup.site import Site
 from pacs.backup.storage import Storage
@@ -150,6 +151,19 @@ class DatabaseRestore:
         self._require_reached(self._settings.repository)
         return str(self._settings.repository)
 
+    def _require_no_hole(self) -> None:
+        """Raise BackupError when the log here lacks a piece that the moment needs."""
+        log = DatabaseBackup(self._site.settings).log()
+        known = reached(self._site.settings.state, log)
+        if not any(since < until for since, until in known):
+            return  # what was noted is lost: nobody can tell
+        if not log.gap():
+            known[-1] = (known[-1][0], datetime.now(UTC))
+        if self._moment and not any(since <= self._moment <= until for since, until in known):
+            raise BackupError(
+                f"The log here has no way to {self._moment}. {moments.tell('This server', known)}", remedy=_ELSEWHERE
+            )
+
     def _require_reached(self, repository: Path) -> None:
         """Raise BackupError when a repository of pgBackRest does not go back to the moment."""
         here = DatabaseBackup(self._site.settings, repository)
@@ -158,6 +172,8 @@ class DatabaseRestore:
         first = datetime.fromisoformat(str(here.newest()["first"]))
         if self._moment and not first <= self._moment <= datetime.now(UTC):
             raise BackupError(f"{repository} goes back to {first} and no further than now.", remedy=_ELSEWHERE)
+        if self._moment and repository == self._settings.repository:
+            self._require_no_hole()
 
     @property
     def _moment(self) -> datetime | None:

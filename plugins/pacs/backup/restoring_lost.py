@@ -73,9 +73,10 @@ def forget(site: Site, lost: Lost) -> str:
     if not lost.studies:
         return "No image is lost: every file that the index names is there, or at the place."
     path = site.settings.state / FOLDER / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.csv"
+    path.parent.mkdir(mode=0o700, exist_ok=True)  # it names patients
     with HttpArchive(site.settings.orthanc_url) as archive:
         packs.write_durably(path, _table(archive, lost))
-        path.chmod(0o600)  # it names patients
+        path.chmod(0o600)
         for address in _addresses(site, lost):
             with suppress(NotFound):  # gone with its last image
                 archive.delete(address)

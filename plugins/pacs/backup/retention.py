@@ -25,8 +25,8 @@ from pacs.backup.errors import BackupError
 from pacs.backup.moments import Range
 from pacs.backup.orthanc_index import Attachment
 from pacs.backup.places import ESCROW, SYSTEM, Place
-from pacs.backup.points import Month
-from pacs.backup.restic import Repository, Snapshot
+from pacs.backup.points import Month, StoredBatch
+from pacs.backup.restic import Snapshot
 from pacs.backup.settings import PlaceKind, Retention
 from pacs.backup.site import Site, each
 from pacs.backup.storage import measure
@@ -82,7 +82,8 @@ def _apply(site: Site, place: Place, catalog: Catalog, gone: Mapping[str, list[s
     _let_go_of_logs(place)
     copies.note(site.settings.state, place)
     _forget_by_rules(place, SYSTEM, "--group-by", "tags", *_rules(place.settings.retention))
-    _forget_by_rules(place, ESCROW, "--keep-last", "10", "--keep-monthly", "24")
+    # Each was sealed in another folder: by folders nothing would ever go.
+    _forget_by_rules(place, ESCROW, "--group-by", "host", "--keep-last", "10", "--keep-monthly", "24")
     for month in points.months_at(place, "files"):
         _keep_newest_of_each_batch(month)
     _let_go_of_deleted(site, place, catalog, gone)
@@ -121,7 +122,13 @@ def _forget(place: Place, month: Month, gone: Sequence[Snapshot]) -> None:
     is_empty = len(gone) == len(month.snapshots)
     month.repository.forget(*(one.snapshot_id for one in gone), prune=month.is_over)
     if is_empty and month.is_over:
-        place.remove(month.repository.name)
+        _remove_if_empty(place, month.repository.name)
+
+
+def _remove_if_empty(place: Place, name: str) -> None:
+    """Remove a repository unless something came meanwhile: a place that was out of reach catches up."""
+    if not place.repository(name).snapshots_if_any():
+        place.remove(name)
 
 
 def _let_go_of_logs(place: Place) -> None:
@@ -160,21 +167,48 @@ def _keep_newest_of_each_batch(month: Month) -> None:
 
 
 def _let_go_of_deleted(site: Site, place: Place, catalog: Catalog, gone: Mapping[str, list[str]]) -> None:
-    """Write the batches anew that hold files which the archive deleted before the oldest daily copy."""
-    for batch, uuids in gone.items():
-        _, is_whole, snapshot = catalog.sent(place.name).get(batch, (0, False, ""))
-        if not is_whole or not snapshot:
+    """Write the batches anew that hold files which the archive deleted before the oldest daily copy.
+
+    What the place has counts, not what was noted: a run that was cut may have written a batch anew already.
+    """
+    sent = catalog.sent(place.name)
+    stored = [one for one in points.batches(place) if one.name in gone and one.name in sent]
+    for batch in stored:
+        _, is_whole, noted = sent[batch.name]
+        sizes, snapshot = _sizes(batch), batch.snapshot.snapshot_id
+        going = sizes.keys() & gone[batch.name]
+        if not is_whole or (not going and snapshot == noted):
             continue
-        repository = place.repository(f"files-{batch[:7]}")
-        repository.check()
-        fresh = _written_without(site, repository, batch, snapshot, set(uuids))
-        repository.forget(snapshot, prune=True)
-        catalog.note_sent(place.name, batch, 1, closed=True, snapshot=fresh)
-        site.runs.audit("let go", place=place.name, batch=batch, files=len(uuids))
+        batch.repository.check()
+        if going:
+            _require_space(site, sum(size for uuid, size in sizes.items() if uuid not in going))
+            fresh = _written_without(site, batch, going)
+            batch.repository.forget(snapshot)
+            site.runs.audit("let go", place=place.name, batch=batch.name, files=len(going))
+        batch.repository.forget(prune=True)
+        catalog.note_sent(place.name, batch.name, 1, closed=True, snapshot=fresh if going else snapshot)
 
 
-def _written_without(site: Site, repository: Repository, batch: str, snapshot: str, uuids: set[str]) -> str:
+def _sizes(batch: StoredBatch) -> dict[str, int]:
+    """Return the files of a batch with their bytes, by its lists."""
+    lists = packs.texts(batch.repository, batch.snapshot.snapshot_id, packs.LISTS)
+    rows = (line.split(" ") for _, text in lists for line in text.splitlines())
+    return {uuid: int(size) for uuid, size, *_ in rows}
+
+
+def _require_space(site: Site, size_bytes: int) -> None:
+    """Raise BackupError where files and their pack would take what is kept free for the archive."""
+    free = shutil.disk_usage(site.settings.work).free
+    if free - 2 * size_bytes < site.settings.reserve_bytes:
+        raise BackupError(
+            f"{free} bytes are free at {site.settings.work}, {2 * size_bytes} are needed to let go deleted images.",
+            remedy="Nothing is lost: they stay at the place until there is room.",
+        )
+
+
+def _written_without(site: Site, batch: StoredBatch, uuids: set[str]) -> str:
     """Save a batch anew without some files, and return the snapshot."""
+    repository, snapshot = batch.repository, batch.snapshot.snapshot_id
     with tempfile.TemporaryDirectory(dir=site.settings.work, prefix="rewrite-") as room:
         folder = Path(room)
         packs.lay_out(folder)
@@ -182,7 +216,7 @@ def _written_without(site: Site, repository: Repository, batch: str, snapshot: s
             packs.write_durably(folder / packs.POINTS / f"{name}{packs.POINT}", text)
         _write_pack(folder, list(packs.members_into(repository, snapshot, folder / "files", uuids)))
         shutil.rmtree(folder / "files")
-        return repository.save(folder, {"batch": batch}, compressed=True).snapshot_id
+        return repository.save(folder, {"batch": batch.name}, compressed=True).snapshot_id
 
 
 def _write_pack(folder: Path, uuids: list[str]) -> None:
@@ -198,17 +232,21 @@ def _write_pack(folder: Path, uuids: list[str]) -> None:
 def _let_go_of_empty(place: Place, catalog: Catalog, gone: Mapping[str, list[str]]) -> None:
     """Let go the batches without files whose restore points no copy reaches any more, and months without batches."""
     reached = copies.ranges(copies.at(place))
-    months = {month.name: month for month in points.months_at(place, "files")}
-    left = {name: {one.tags.get("batch") for one in month.snapshots} for name, month in months.items()}
-    for batch, (_, is_whole, snapshot) in catalog.sent(place.name).items():
+    sent = catalog.sent(place.name)
+
+    def is_empty(batch: str) -> bool:
+        is_whole = sent.get(batch, (0, False, ""))[1]
         files = set(catalog.files_of(batch)) - set(gone.get(batch, ()))
-        if not is_whole or not snapshot or files or not _is_over(batch) or _is_within(batch, reached):
+        return is_whole and not files and _is_over(batch) and not _is_within(batch, reached)
+
+    for month in points.months_at(place, "files"):
+        going = {one.snapshot_id: one.tags["batch"] for one in month.snapshots if is_empty(one.tags.get("batch", ""))}
+        if not going:
             continue
-        place.repository(f"files-{batch[:7]}").forget(snapshot, prune=True)
-        catalog.note_sent(place.name, batch, 0, closed=True, snapshot="")
-        left.get(batch[:7], set()).discard(batch)
-    for name in (name for name, rest in left.items() if not rest):
-        place.remove(f"files-{name}")
+        month.repository.forget(*going, prune=True)
+        for batch in going.values():
+            catalog.note_sent(place.name, batch, 0, closed=True, snapshot="")
+        _remove_if_empty(place, month.repository.name)
 
 
 def _is_over(batch: str) -> bool:

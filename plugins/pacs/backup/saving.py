@@ -12,11 +12,12 @@ from uuid import UUID
 from pacs.backup import copies, escrow, moments, retention
 from pacs.backup.catalog import Catalog
 from pacs.backup.database import DatabaseBackup
-from pacs.backup.errors import BackupError
+from pacs.backup.errors import BackupError, Busy
 from pacs.backup.files import PACK_BYTES, Spool
 from pacs.backup.orthanc_index import Attachment, OrthancIndex
 from pacs.backup.overview import SITE
 from pacs.backup.places import SYSTEM, Place
+from pacs.backup.points import months_at
 from pacs.backup.reached import reached
 from pacs.backup.runs import (
     CHECK_LOCK,
@@ -58,8 +59,6 @@ def nightly(site: Site) -> str:
         spool.recover()
         named = _gather(site, spool, catalog, run)
         with site.index() as index:
-            with catalog.transaction():
-                run.facts["gone"] = catalog.note_gone(named, datetime.now(UTC))
             point, new, totals = spool.mark(index, counted=True)
         run.facts |= {"point": point.at.isoformat(timespec="seconds"), "lsn": point.lsn, "new_files": new, **totals}
         site.runs.tell(run)
@@ -77,7 +76,7 @@ def _is_another(index: OrthancIndex, catalog: Catalog) -> bool:
 
 
 def _gather(site: Site, spool: Spool, catalog: Catalog, run: Run) -> set[bytes]:
-    """Pack all of the index that is not packed yet; return the keys of all that it names.
+    """Pack all of the index that is not packed yet, and note what it names no more; return the keys of all it names.
 
     Sends as it goes: the disk need not hold all of it at once.
     """
@@ -98,6 +97,7 @@ def _gather(site: Site, spool: Spool, catalog: Catalog, run: Run) -> set[bytes]:
     with catalog.transaction():
         catalog.cursor = start
         catalog.note("timeline", timeline)
+        run.facts["gone"] = catalog.note_gone(named, datetime.now(UTC))
     run.facts["gathered"] = gathered
     return named
 
@@ -144,6 +144,13 @@ def introduce(site: Site) -> None:
         "since": former.get("since") or now,
     }
     replace(site.settings.state / SITE, json.dumps(told))
+
+
+def begin_anew_where_empty(site: Site, place: Place) -> None:
+    """Have all be sent to a place that has no images any more: a disk that was replaced, under the same name."""
+    if next(months_at(place, "files"), None) is None:
+        with site.catalog() as catalog:
+            catalog.forget_sent(place.name)
 
 
 def _sum_up(catalog: Catalog, name: str, added: int) -> int:
@@ -248,14 +255,25 @@ def check(site: Site, read: str) -> str:
 def prune(site: Site) -> str:
     """Let go what retention no longer keeps, where the place allows it.
 
-    Images and log go on being sent meanwhile, however long it takes: what they write to is not touched.
+    Images and log go on being sent meanwhile, however long it takes: what they write to is not touched. After a
+    restore it waits (Busy) until `files` has compared: what was deleted may be named again, and not be fetched yet.
     """
     with (
         site.runs.lock(PRUNE_LOCK),
         site.runs.lock(CHECK_LOCK),
         site.catalog() as catalog,
-        site.runs.run("prune") as run,
     ):
+        with site.index() as index, index.reading() as reading:
+            if catalog.noted("timeline") not in {None, reading.timeline()}:
+                raise Busy(
+                    "The database was restored, and what it names is not compared yet.",
+                    remedy="The next run of `files` does that.",
+                )
+        return _prune(site, catalog)
+
+
+def _prune(site: Site, catalog: Catalog) -> str:
+    with site.runs.run("prune") as run:
         with site.places() as opened:
             allowed = [place for place in opened if not place.settings.append_only]
             if allowed:

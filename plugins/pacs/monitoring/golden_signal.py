@@ -1,8 +1,8 @@
 """The golden signal: a study of nobody goes the whole way through the archive, timed at each step, and leaves nothing.
 
-Order by HL7, worklist, MPPS, C-STORE, the list of studies, DICOMweb, status out, all removed: the steps are those of
-the go-live rehearsal; a line more in `Rehearsal.run` is a step more here. The status goes to a system of our own
-(`sink`), never to the hospital's.
+Order by HL7, worklist, MPPS, C-STORE, the list of studies, routing, DICOMweb, status out, all removed: the steps are
+those of the go-live rehearsal; a line more in `Rehearsal.run` is a step more here. It is routed and told to systems of
+our own (`TrialRoute`, `sink`), never to others.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from pacs.monitoring import incidents
 from pacs.monitoring.identity import AE_TITLE, APPLICATION, PEER
 from pacs.monitoring.models import GoldenRunRecord
 from pacs.ports import Archive
+from pacs.routing.trial import TrialRoute
 from pacs.work.queue import Clock, utc_now
 
 _log = logging.getLogger(__name__)
@@ -108,6 +109,7 @@ class GoldenSignal:
         journal: Journal,
         site: GoldenSite,
         *,
+        route: TrialRoute | None,
         interval_seconds: float,
         time_zone: tzinfo,
         clock: Clock = utc_now,
@@ -115,7 +117,8 @@ class GoldenSignal:
         self.interval_seconds = interval_seconds
         self._database = database
         self._archive = archive
-        self._tools = Tools(database, archive, journal, site, Traces(database, archive, GOLDEN_SIGNAL))
+        traces = Traces(database, archive, GOLDEN_SIGNAL, route)
+        self._tools = Tools(database, archive, journal, site, traces, route)
         self._time_zone = time_zone
         self._clock = clock
 

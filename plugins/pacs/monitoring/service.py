@@ -20,6 +20,7 @@ from pacs.monitoring.runbooks import Runbooks
 from pacs.monitoring.settings import MonitoringSettings
 from pacs.monitoring.sink import Sink
 from pacs.ports import Archive
+from pacs.routing.trial import TrialRoute
 from pacs.studies import ChangeFeed
 from pacs.web.settings import WebSettings
 from pacs.work import QueueWorker, Supervisor, WorkQueue
@@ -100,7 +101,7 @@ class Monitoring:
         """Subscribe to the archive's changes."""
         self._following.follow(feed)
 
-    def send_golden_signal(self, journal: Journal, site: GoldenSite) -> None:
+    def send_golden_signal(self, journal: Journal, site: GoldenSite, route: TrialRoute) -> None:
         """Have the golden signal sent, where the settings want it."""
         if self.golden_interval_seconds is not None:
             self._golden_signal = GoldenSignal(
@@ -108,6 +109,7 @@ class Monitoring:
                 self._archive,
                 journal,
                 site,
+                route=route,
                 interval_seconds=self.golden_interval_seconds,
                 time_zone=self._zone,
             )

@@ -32,6 +32,7 @@ from pacs.routing.prefetch.service import Prefetch
 from pacs.routing.settings import RoutingSettings
 from pacs.routing.targets.library import Targets
 from pacs.routing.targets.model import MOST_PARALLEL
+from pacs.routing.targets.own import OWN_TARGET, own_target
 from pacs.studies import ChangeFeed
 from pacs.studies.changes import FeedChange
 from pacs.studies.instance_files import InstanceFiles
@@ -66,6 +67,7 @@ class Routing:
     ledger : orders deliveries, replays, skips them.
     overview : what is under way, for the pages.
     prefetch : brings priors; the handler of the rules' tasks of this kind.
+    own_folder : what the target of our own keeps.
     """
 
     def __init__(
@@ -83,12 +85,14 @@ class Routing:
         self._around = around
         self._pauses_seconds = pauses_seconds
         self._database = database
-        self.targets = Targets(settings.folder / "targets.yaml")
+        folder = around.temporary_directory / "routing"
+        self.own_folder = folder / "own"
+        self.targets = Targets(settings.folder / "targets.yaml", own={OWN_TARGET: own_target(self.own_folder)})
         self._queues = queues or Queues(database)
         self.ledger = Ledger(database, self._queues)
         self.overview = Overview(database, self._queues.clock)
-        folder = around.temporary_directory / "routing"
         self._scratch = Scratch(folder)
+        self.own_folder.mkdir(exist_ok=True, mode=0o700)
         self._children_folder = folder / "children"
         self._stations = Stations(archive)
         self._figures = Figures(metrics)
@@ -159,7 +163,7 @@ class Routing:
         self._scratch.close()
 
     def _add_lanes(self) -> None:
-        for name in self.targets.names():
+        for name in (*self.targets.names(), *self.targets.own):
             lane, threads = self.lane(name), self.targets.get(name).parallel
             if name in self._working:
                 lane.resize(threads)

@@ -35,6 +35,7 @@ def main() -> int:
         for place in places:
             try:
                 begin(site.settings, place, begun)
+                saving.begin_anew_where_empty(site, place)
             except PacsError as fault:
                 faults.append(str(fault))
             else:

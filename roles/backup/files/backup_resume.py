@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from itertools import takewhile
 from pathlib import Path
 
-from pacs.backup import packs, points
+from pacs.backup import packs, points, saving
 from pacs.backup.catalog import Catalog
 from pacs.backup.overview import DRILLS, REPORTS
 from pacs.backup.places import SYSTEM, Place
@@ -41,10 +41,12 @@ def main() -> int:
                 "images that came later are not there."
             )
         put_in_place(fetched(place, settings), settings.state)
-        with Catalog(settings.state / CATALOG) as catalog, Site.of(settings, CREDENTIALS).places() as places:
+        site = Site.of(settings, CREDENTIALS)
+        with Catalog(settings.state / CATALOG) as catalog, site.places() as places:
             those = learn(catalog, place)
             for one in places:
                 try:
+                    saving.begin_anew_where_empty(site, one)
                     compare(catalog, those, one, [other.name for other in places])
                 except PacsError as fault:
                     print(f"{fault} When it is back it gets what came last once more.")

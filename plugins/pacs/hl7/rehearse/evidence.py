@@ -16,6 +16,8 @@ from pacs.hl7.rehearse.site import Site
 from pacs.hl7.rehearse.traces import Traces
 from pacs.hl7.states import Direction, MessageState
 from pacs.ports import Archive
+from pacs.routing.delivery.states import DeliveryState
+from pacs.routing.trial import TrialRoute
 from pacs.studies.models import StudyRecord
 from pacs.worklist.models import StepRecord
 from pacs.worklist.statuses import StepStatus
@@ -43,13 +45,19 @@ def require(condition: object, words: str) -> None:
 
 @dataclass(frozen=True)
 class Tools:
-    """What a rehearsal works with."""
+    """What a rehearsal works with.
+
+    Attributes
+    ----------
+    route : None where nothing is routed.
+    """
 
     database: Database
     archive: Archive
     journal: Journal
     site: Site
     traces: Traces
+    route: TrialRoute | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,26 @@ class Evidence:
         """Wait until the list of studies has it."""
         is_listed = self._awaited(lambda: self._is_listed(study_instance_uid), _WORKED_SECONDS)
         require(is_listed, "The study does not appear in the list of studies.")
+
+    def require_routed(self, route: TrialRoute, study_instance_uid: str) -> str:
+        """Have the study routed; wait until the target has proven it, and return what it proved."""
+        of_study = select(StudyRecord.orthanc_study_id).where(StudyRecord.study_instance_uid == study_instance_uid)
+        with self.tools.database.session() as session:
+            orthanc_study_id = session.scalars(of_study).first() or ""
+        require(orthanc_study_id, "The study is not in the list of studies: nothing can be sent.")
+        route.begin(orthanc_study_id)
+
+        def is_over() -> bool:
+            delivery = route.delivery(orthanc_study_id)
+            return delivery is not None and delivery.state in (DeliveryState.PROVEN, DeliveryState.FAILED)
+
+        self._awaited(is_over, _SENT_SECONDS)
+        delivery = route.delivery(orthanc_study_id)
+        if delivery is None:
+            raise Failed("The rules were not asked in time: no delivery was ordered.")
+        told = delivery.error or f"it is {delivery.state}."
+        require(delivery.state == DeliveryState.PROVEN, f"The study did not reach its target: {told}")
+        return f"{delivery.confirmed} of {delivery.instances} proven"
 
     def require_told(self, expected: dict[str, int]) -> str:
         """Wait until each destination has acknowledged so many messages; return who acknowledged how many."""

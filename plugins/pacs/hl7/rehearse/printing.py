@@ -14,6 +14,7 @@ _TITLES = {
     Check.STARTED: "Started (MPPS)",
     Check.IMAGE: "Image stored",
     Check.INDEX: "Study listed",
+    Check.ROUTED: "Sent on, and proven",
     Check.WEB: "Image given to viewers",
     Check.COMPLETED: "Completed (MPPS)",
     Check.STATUS_OUT: "Status told",

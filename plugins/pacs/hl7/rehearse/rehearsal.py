@@ -1,4 +1,4 @@
-"""One modality rehearsed: nine checks, each of which uses the services as the hospital will."""
+"""One modality rehearsed: ten checks, each of which uses the services as the hospital will."""
 
 from __future__ import annotations
 
@@ -80,6 +80,7 @@ class Rehearsal:
             (Check.STARTED, self._begin),
             (Check.IMAGE, self._store),
             (Check.INDEX, self._list),
+            (Check.ROUTED, self._route),
             (Check.WEB, self._give),
             (Check.COMPLETED, self._end),
             (Check.STATUS_OUT, self._status_out),
@@ -144,6 +145,12 @@ class Rehearsal:
         study_instance_uid = str(self._stored_image().StudyInstanceUID)
         self._evidence.require_listed(study_instance_uid)
         return study_instance_uid
+
+    def _route(self) -> str:
+        study_instance_uid = str(self._stored_image().StudyInstanceUID)
+        if self._tools.route is None or not self._tools.route.is_on:
+            raise NotTested("Routing is switched off (Pacs.Routing.Enabled).")
+        return self._evidence.require_routed(self._tools.route, study_instance_uid)
 
     def _give(self) -> str:
         image, archive = self._stored_image(), self._tools.archive

@@ -23,6 +23,7 @@ from pacs.hl7.rehearse.sheet import Line, Record, Sheet, StationSheet
 from pacs.hl7.rehearse.site import KnownStation, Site
 from pacs.hl7.rehearse.traces import Traces
 from pacs.ports import Archive
+from pacs.routing.trial import TrialRoute
 from pacs.work.queue import Clock, utc_now
 
 _log = logging.getLogger(__name__)
@@ -57,12 +58,13 @@ class Rehearsals:
         site: Site,
         *,
         time_zone: tzinfo,
+        route: TrialRoute | None = None,
         clock: Clock = utc_now,
     ) -> None:
         self.site = site
         self._database = database
         self._archive = archive
-        self._tools = Tools(database, archive, journal, site, Traces(database, archive))
+        self._tools = Tools(database, archive, journal, site, Traces(database, archive, route=route), route)
         self._time_zone = time_zone
         self._clock = clock
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()

@@ -17,6 +17,7 @@ class Check(StrEnum):
     STARTED = "started"
     IMAGE = "image"
     INDEX = "index"
+    ROUTED = "routed"
     WEB = "web"
     COMPLETED = "completed"
     STATUS_OUT = "status out"

@@ -19,6 +19,7 @@ from pacs.hl7.outbound.outbox import QUEUE_PREFIX
 from pacs.hl7.rehearse.fiction import REHEARSAL, Play
 from pacs.mpps.models import PerformedStepRecord
 from pacs.ports import Archive, Json
+from pacs.routing.trial import TrialRoute
 from pacs.studies.models import StudyRecord
 from pacs.work import WorkState
 from pacs.work.models import WorkItemRecord
@@ -32,10 +33,13 @@ _BATCH = 200
 class Traces:
     """Finds and removes what rehearsals left, or another play. Called from the rehearsing thread."""
 
-    def __init__(self, database: Database, archive: Archive, play: Play = REHEARSAL) -> None:
+    def __init__(
+        self, database: Database, archive: Archive, play: Play = REHEARSAL, route: TrialRoute | None = None
+    ) -> None:
         self._play = play
         self._database = database
         self._archive = archive
+        self._route = route
 
     def remove(self, patient_id: str) -> list[str]:
         """Remove everything of a patient of fiction; return what is still there when it could not all be removed.
@@ -93,6 +97,8 @@ class Traces:
     def _remove_rows(self, patient_id: str, resources: list[str]) -> None:
         with self._database.session(write=True) as session:
             _remove_rows(session, patient_id, resources)
+            if self._route is not None:
+                self._route.forget(session, resources)
 
     def _left(self, patient_id: str) -> list[str]:
         left = ["images"] if self._images(patient_id) else []
@@ -117,9 +123,10 @@ def _work_items(session: Session, patient_id: str, resources: list[str]) -> list
     messages = select(Hl7Message.work_item_id).where(Hl7Message.patient_ids == patient_id)
     performed = select(PerformedStepRecord.sop_instance_uid).where(PerformedStepRecord.patient_id == patient_id)
     conditions: list[ColumnElement[bool]] = [WorkItemRecord.id.in_(messages) & _is_of_hl7()]
-    # Reports of steps, notices of studies and looks at series have these in their keys.
+    # Reports of steps, notices of studies, looks at series, questions to rules, deliveries have these in their keys.
     for name in (*session.scalars(performed), *resources):
         conditions.append(WorkItemRecord.ordering_key.endswith(f" {name}", autoescape=True))
+        conditions.append(WorkItemRecord.ordering_key == name)
         conditions.append(WorkItemRecord.dedupe_key.startswith(f"{name} ", autoescape=True))
     return list(session.scalars(select(WorkItemRecord.id).where(or_(*conditions))))
 

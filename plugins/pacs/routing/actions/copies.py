@@ -2,7 +2,8 @@
 
 A copy's UIDs follow from the study's and from the changes (RFC 9562 version 5, below 2.25: DICOM PS3.5 section B.2),
 and it is made instance by instance. So one that was cut off is continued, a second try makes nothing twice, images that
-come late get into the copy, and it is known which images of it are ours to remove.
+come late get into the copy, and it is known which images of it are ours to remove. The removing is a task of the same
+queue and key as the making: the two never run at the same time, and neither is lost.
 """
 
 from __future__ import annotations
@@ -17,31 +18,38 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pacs.database import Database
-from pacs.errors import Conflict, NotFound
+from pacs.errors import ArchiveError, Conflict, NotFound
 from pacs.ports import Archive, ResourceLevel
 from pacs.routing.actions.orders import TaskOrder, Tasks
 from pacs.routing.decisions.models import CopyRecord
 from pacs.routing.delivery.instances import OutgoingInstance, instances_of
+from pacs.routing.rules.ruleset import Subject
+from pacs.routing.rules.tasks import Task
 from pacs.work.queue import Clock, utc_now
 
 _log = logging.getLogger(__name__)
 _COPIES = uuid.UUID("b1c5a3f0-3d0e-5a51-8c0e-0d7a52f6e9aa")
+_REMOVE = "remove copy"
+# Others, such as "FilteredOut", are no fault to Orthanc.
+_STORED = frozenset({"Success", "AlreadyStored"})
 
 
 class StudyCopies:
     """The handler of `set`, and the record of what it made. Safe to use from any thread.
 
-    Raises ArchiveError and DatabaseError when these can't answer: what was begun is continued by the next try.
+    Handlers raise ArchiveError and DatabaseError when these can't answer: what was begun is continued by the next try.
     """
 
-    def __init__(self, database: Database, archive: Archive, *, clock: Clock = utc_now) -> None:
+    def __init__(self, database: Database, archive: Archive, tasks: Tasks, *, clock: Clock = utc_now) -> None:
         self._database = database
         self._archive = archive
+        self._tasks = tasks
         self._clock = clock
 
-    def register(self, tasks: Tasks) -> None:
-        """Have copies made here."""
-        tasks.register("set", self.make)
+    def register(self) -> None:
+        """Have copies made and removed here."""
+        self._tasks.register("set", self.make)
+        self._tasks.register(_REMOVE, self.remove)
 
     def make(self, order: TaskOrder) -> Mapping[str, Any]:
         """Store a copy of a study with other attributes, or what a copy that there is lacks; never of such a copy."""
@@ -75,7 +83,7 @@ class StudyCopies:
             return session.scalars(found.order_by(CopyRecord.id)).all()
 
     def undo(self, copy_id: int, *, actor: str) -> CopyRecord:
-        """Remove the images of a copy, and return it. The study itself stays as it came, and so do others' images.
+        """Have the images of a copy removed, and return it. The study stays as it came, and so do others' images.
 
         Rules don't make it again by themselves; by hand they do.
 
@@ -87,25 +95,46 @@ class StudyCopies:
         with self._database.session() as session:
             record = session.get(CopyRecord, copy_id)
         if record is None:
-            raise NotFound(f"There is no copy {copy_id}.")
+            raise NotFound(f"There is no copy {copy_id}.", remedy="Open the journey of the study: it lists its copies.")
         try:
-            instances = instances_of(self._archive, record.orthanc_study_id, None)
+            instances_of(self._archive, record.orthanc_study_id, None)
         except NotFound:
             raise Conflict(
                 "The study that this copy was made of is not in the archive any more: the copy is all that is left.",
                 remedy="If its images are really not wanted, delete the copy itself.",
             ) from None
-        # First of all, so that nobody makes what is being removed.
+        with self._database.session(write=True) as session:
+            kept = session.get_one(CopyRecord, copy_id, with_for_update=True)
+            # Now, and not when the images go: no rule that is asked meanwhile makes it again.
+            kept.undone_at, kept.undone_by = self._clock(), actor
+            subject = Subject(kept.orthanc_study_id, kept.study_instance_uid)
+            self._tasks.put(session, subject, kept.rule, Task(_REMOVE, {"copy": copy_id}), actor=actor)
+        return kept
+
+    def remove(self, order: TaskOrder) -> Mapping[str, Any]:
+        """Remove the images of a copy that are ours. The handler of what `undo` puts."""
+        copy_id = int(order.parameters["copy"])
+        with self._database.session() as session:
+            record = session.get_one(CopyRecord, copy_id)
+        try:
+            instances = instances_of(self._archive, record.orthanc_study_id, None)
+        except NotFound:
+            with self._database.session(write=True) as session:
+                kept = session.get_one(CopyRecord, copy_id)
+                kept.undone_at, kept.undone_by = None, ""
+            return {"removed": 0, "reason": "the study is gone: the copy is all that is left"}
+        naming = _Naming(record.orthanc_study_id, record.changes)
+        there = self._there(record.copy_study_instance_uid)
+        ours = there.keys() & {naming.uid(one.sop_instance_uid) for one in instances}
+        for uid in ours:
+            self._remove(there[uid])
         with self._database.session(write=True) as session:
             kept = session.get_one(CopyRecord, copy_id)
-            kept.undone_at, kept.undone_by = self._clock(), actor
-        naming = _Naming(record.orthanc_study_id, record.changes)
-        ours = {naming.uid(one.sop_instance_uid) for one in instances}
-        there = self._there(record.copy_study_instance_uid)
-        for uid in ours & there.keys():
-            self._remove(there[uid])
-        _log.info("copy %d of rule %s: undone by %s, %d images", copy_id, record.rule, actor, len(ours & there.keys()))
-        return kept
+            # One that was ordered by hand before may have been made in between.
+            kept.undone_at, kept.undone_by = kept.undone_at or self._clock(), kept.undone_by or order.actor
+            kept.made_at, kept.instances = None, 0
+        _log.info("copy %d of rule %s: undone by %s, %d images", copy_id, record.rule, order.actor, len(ours))
+        return {"removed": len(ours)}
 
     # -- one copy ------------------------------------------------------------------------------------------------------
 
@@ -149,7 +178,11 @@ class StudyCopies:
                 {"Replace": naming.replaced(study_instance_uid, one), "Force": True},
             )
             # One that was stored by a try that died here is there already, which Orthanc answers as a success.
-            self._archive.post_bytes("/instances", file)
+            status = self._archive.post_bytes("/instances", file)["Status"]
+            if status not in _STORED:
+                raise ArchiveError(
+                    f"An image of a copy was not stored: {status}.", remedy="See why images are refused here."
+                )
         return len(missing)
 
     def _remove(self, orthanc_instance_id: str) -> None:

@@ -14,7 +14,7 @@ from pacs.database import Database
 from pacs.routing.rules.figures import RuleFigures
 from pacs.routing.rules.ruleset import Subject
 from pacs.routing.rules.tasks import Task
-from pacs.work import Claim, QueueWorker, Reject, RetryPolicy, Supervisor, WorkQueue
+from pacs.work import Claim, GiveBack, LeaseLost, QueueWorker, Reject, RetryPolicy, Supervisor, WorkQueue
 
 QUEUE_NAME = "routing actions"
 # What was done is known for so long, and is not done again when a late image makes the study stable once more.
@@ -85,8 +85,12 @@ class Tasks:
         order = TaskOrder(**claim.item.payload)
         try:
             return self._done(order)
-        except Reject:
-            self._figures.failed(order.rule, order.kind)
+        except (GiveBack, LeaseLost):
+            raise
+        except Exception as error:
+            now = self.queue.clock()
+            if isinstance(error, Reject) or _POLICY.gives_up(claim.item.attempts, claim.item.queued_at, now):
+                self._figures.failed(order.rule, order.kind)
             raise
 
     def _done(self, order: TaskOrder) -> Mapping[str, Any] | None:

@@ -67,8 +67,6 @@ class Delivering:
         Reject : a person has to look.
         GiveBack : the program ends.
         """
-        # First of all: what can't be de-identified now costs nothing while it waits.
-        identity = self._shipping.identity()
         instances = self._outgoing()
         if not instances:
             return self._entry.end(DeliveryState.CUT, "It came from this target: sending it back would be a loop.")
@@ -77,7 +75,7 @@ class Delivering:
             known = self._asked_first(instances, known)
         lacking = [one for one in instances if not _is_there(known.get(one.sop_instance_uid))]
         if lacking:
-            self._shipping.send(lacking, identity)
+            self._shipping.send(lacking)
             self._entry.report(sent_at=self._now().isoformat(), looks=0, transaction=None)
             self._entry.change(sent_at=self._now())
         elif self._row.sent_at is None:

@@ -1,14 +1,14 @@
-"""Deliveries that came to a good end long ago are forgotten; dead letters wait for a person."""
+"""Deliveries that came to a good end long ago are forgotten, and what they began with; dead letters wait."""
 
 from __future__ import annotations
 
 import threading
 from datetime import timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, exists, select
 
 from pacs.database import Database
-from pacs.routing.delivery.models import DeliveryRecord
+from pacs.routing.delivery.models import DeliveryRecord, IdentityRecord
 from pacs.routing.delivery.states import ENDED
 from pacs.work.queue import Clock
 
@@ -34,6 +34,7 @@ class Forgetting:
         while not stop.wait(_EVERY_SECONDS):
             while self.step() and not stop.is_set():
                 pass
+            self.forget_identities()
 
     def step(self) -> int:
         """Delete up to a hundred; return how many."""
@@ -49,3 +50,15 @@ class Forgetting:
                 # Their instances go with them (ON DELETE CASCADE).
                 session.execute(delete(row).where(row.id.in_(ids)))
         return len(ids)
+
+    def forget_identities(self) -> int:
+        """Delete the versions of projects that no delivery has which is still known; return how many."""
+        version = IdentityRecord
+        is_used = exists().where(DeliveryRecord.identity == version.version)
+        with self._database.session(write=True) as session:
+            old = version.kept_at < self._clock() - self._keep
+            # Hardly ever any; without one no delivery is looked at.
+            if session.scalars(select(version.version).where(old).limit(1)).first() is None:
+                return 0
+            gone = session.scalars(delete(version).where(old, ~is_used).returning(version.version)).all()
+        return len(gone)

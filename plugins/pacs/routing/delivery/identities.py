@@ -109,7 +109,7 @@ class Identities:
         return identity
 
     def keep(self, session: Session, identity: Identity) -> None:
-        """Keep a version, in the transaction of the delivery that begins with it."""
+        """Keep a version, in the transaction of the delivery that begins with it; one that is kept is so from now."""
         insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
         values = {
             "version": identity.version,
@@ -117,7 +117,10 @@ class Identities:
             "texts": list(identity.texts.items()),
             "kept_at": self._clock(),
         }
-        session.execute(insert(IdentityRecord).values(values).on_conflict_do_nothing())
+        # Not left as it is where it is there: it may be so old that it is being forgotten at this moment.
+        kept_anew = {"kept_at": values["kept_at"]}
+        statement = insert(IdentityRecord).values(values)
+        session.execute(statement.on_conflict_do_update(index_elements=["version"], set_=kept_anew))
 
     def _identity(self, projects: Projects, project: str) -> Identity:
         try:

@@ -249,7 +249,7 @@ class Ledger:
 
 def _has_begun(row: DeliveryRecord) -> bool:
     """Tell whether the target may have something of it."""
-    return bool(row.sent or row.refused) or row.state in {DeliveryState.SENDING, DeliveryState.CHECKING}
+    return row.sent > 0 or row.state in {DeliveryState.SENDING, DeliveryState.CHECKING}
 
 
 def _asked(order: DeliveryOrder) -> dict[str, Any]:

@@ -128,6 +128,7 @@ class IdentityRecord(Base):
     ----------
     version : digest of project, texts and secret, see `identities.Identity`.
     texts : names and texts of the files that say it, deidentify.yaml first.
+    kept_at : when a delivery last began with it; forgotten long after.
     """
 
     __tablename__ = "delivery_identities"

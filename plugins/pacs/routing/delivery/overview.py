@@ -15,6 +15,7 @@ from pacs.database import Database
 from pacs.errors import NotFound
 from pacs.routing.delivery.models import IS_OPEN, DeliveredInstance, DeliveryRecord, TargetRecord
 from pacs.routing.delivery.states import ENDED, DeliveryState
+from pacs.routing.targets.own import OWN_TARGET
 from pacs.work.queue import Clock, utc_now
 
 UNDER_WAY = (DeliveryState.WAITING, DeliveryState.SENDING, DeliveryState.CHECKING)
@@ -188,6 +189,9 @@ def _newest(state: DeliveryState | None, target: str | None, before_id: int | No
         statement = statement.where(DeliveryRecord.state == state.value)
     if target is not None:
         statement = statement.where(DeliveryRecord.target == target)
+    else:
+        # Of nobody, and gone in a moment.
+        statement = statement.where(DeliveryRecord.target != OWN_TARGET)
     if before_id is not None:
         statement = statement.where(DeliveryRecord.id < before_id)
     return statement

@@ -19,7 +19,7 @@ from pacs.routing.delivery.identities import Identities, Identity
 from pacs.routing.delivery.instances import OutgoingInstance
 from pacs.routing.delivery.ledger import Ledger, transfer_of
 from pacs.routing.delivery.models import DeliveryRecord
-from pacs.routing.delivery.states import DeliveryState
+from pacs.routing.delivery.states import ENDED, DeliveryState
 from pacs.routing.senders.outcome import Outcome
 from pacs.studies.instance_files import InstanceFiles
 from pacs.work import GiveBack
@@ -57,27 +57,15 @@ class Shipping:
         self._entry = entry
         self._argument = argument
 
-    def identity(self) -> Identity | None:
-        """Return by what it is de-identified: the version that it began with, else the one in force; None by nothing.
-
-        Raises
-        ------
-        SendingFault : there is none now; it waits for a person.
-        """
-        row = self._entry.row
-        if row.deidentify is None:
-            return None
-        identities = self._means.identities
-        return identities.current(row.deidentify) if row.identity is None else identities.kept(row.identity)
-
-    def send(self, lacking: Sequence[OutgoingInstance], identity: Identity | None) -> None:
+    def send(self, lacking: Sequence[OutgoingInstance]) -> None:
         """Send what the target lacks.
 
         Raises
         ------
-        SendingFault : what ended it early; what was accepted before is written down.
-        GiveBack : the program ends, or it was ordered in another form meanwhile.
+        SendingFault : what ended it early; what was accepted before is written down. Or it can't be de-identified now.
+        GiveBack : the program ends, or it was ordered in another form, or handed to another target, meanwhile.
         """
+        identity = self._identity()
         self._begin(identity)
         row = self._entry.row
         journal = self._means.scratch / f"{row.id}-{secrets.token_hex(4)}.jsonl"
@@ -105,6 +93,14 @@ class Shipping:
             )
         if sent.fault is not None:
             raise sent.fault
+
+    def _identity(self) -> Identity | None:
+        """Return by what it is de-identified: the version it began with, else the one in force; None by nothing."""
+        row = self._entry.row
+        if row.deidentify is None:
+            return None
+        identities = self._means.identities
+        return identities.current(row.deidentify) if row.identity is None else identities.kept(row.identity)
 
     def _begin(self, identity: Identity | None) -> None:
         """Write down that something may be at the target from now on, and by which version of the project."""
@@ -140,9 +136,9 @@ class Shipping:
             raise GiveBack from None
 
     def _require_same_order(self, session: Session) -> None:
-        """Raise GiveBack once another identity or form is ordered: what goes meanwhile is not what is to be there."""
+        """Raise GiveBack once another identity or form is ordered, or an alternative took over: it is not to go on."""
         row = session.get(DeliveryRecord, self._entry.row.id, with_for_update=True)
-        if row is None or _form(row) != _form(self._entry.row):
+        if row is None or row.state in ENDED or _form(row) != _form(self._entry.row):
             raise GiveBack
 
 

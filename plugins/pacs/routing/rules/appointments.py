@@ -50,8 +50,10 @@ class Appointments:
             now = self._clock()
             with self._database.session() as session:
                 mark = session.get(MarkRecord, (_MARK, ahead.words))
-            if mark is None or now >= mark.at + _EVERY:
-                self._look(ahead, now, None if mark is None else mark.at)
+            # A look that lies ahead was by a clock that was wrong.
+            since = None if mark is None or mark.at > now else mark.at
+            if since is None or now >= since + _EVERY:
+                self._look(ahead, now, since)
 
     def _look(self, ahead: Ahead, now: datetime, since: datetime | None) -> None:
         step = StepRecord
@@ -65,7 +67,7 @@ class Appointments:
             is_new = step.start_key > self._key(since + ahead.time)
             near = near.where(is_new | (step.changed_at > since - _OVERLAP))
         with self._database.session(write=True) as session:
-            for step_id, changed_at in session.execute(near):
+            for step_id, changed_at in session.execute(near).all():
                 dedupe = f"{ahead.words} {changed_at.astimezone(UTC).isoformat()}"
                 self._note(session, f"{_PREFIX}{step_id}", ahead.words, dedupe=dedupe)
             session.merge(MarkRecord(kind=_MARK, name=ahead.words, at=now))
@@ -77,6 +79,15 @@ class Appointments:
 def step_of(name: str) -> int:
     """Return the step that a note is about."""
     return int(name.removeprefix(_PREFIX))
+
+
+def find_appointment(database: Database, number: str) -> str | None:
+    """Return the name of the latest appointment with an accession number or Study Instance UID, None without."""
+    step = StepRecord
+    found = select(step.id).where((step.accession_number == number) | (step.study_instance_uid == number))
+    with database.session() as session:
+        step_id = session.scalars(found.order_by(step.start_key.desc(), step.id.desc()).limit(1)).first()
+    return None if step_id is None else f"{_PREFIX}{step_id}"
 
 
 def appointment(database: Database, name: str, at: datetime) -> tuple[Subject, Facts] | None:

@@ -225,6 +225,8 @@ def facts_of_order(record: StepRecord, at: datetime) -> Facts:
         part.add_tags(_simplified(item))
     part.add(Own.WORKLIST, "yes")
     _add_step(part, record)
+    if (years := _age_years(part, "ScheduledProcedureStepStartDate")) is not None:
+        part.add(Own.AGE_YEARS, f"{years:.2f}")
     return part.facts(at)
 
 
@@ -281,12 +283,12 @@ def _add_derived(part: _Part) -> None:
         part.values[Own.AGE_YEARS] = [f"{years:.2f}"]
 
 
-def _age_years(part: _Part) -> float | None:
-    """Return the age on the day of the study, by PatientAge or the birth date."""
+def _age_years(part: _Part, date_name: str = "StudyDate") -> float | None:
+    """Return the age on the day of the study or appointment, by PatientAge or the birth date."""
     told = next(filter(None, map(age_days, part.values.get("PatientAge", []))), None)
     if told is not None:
         return told / DAYS_A_YEAR
-    born, studied = _first_day(part, "PatientBirthDate"), _first_day(part, "StudyDate")
+    born, studied = _first_day(part, "PatientBirthDate"), _first_day(part, date_name)
     return (studied - born).days / DAYS_A_YEAR if born and studied and studied >= born else None
 
 

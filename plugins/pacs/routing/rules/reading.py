@@ -19,6 +19,20 @@ from pacs.settings_files.marked_yaml import Node, read_marked
 
 FILE_NAME = "rules.yaml"
 MOST_RULES = 1000
+# What only a study has that is here.
+_OF_STUDIES = frozenset(
+    name.value
+    for name in (
+        Own.SENDER,
+        Own.SENDER_ADDRESS,
+        Own.CALLED,
+        Own.BODY_PART,
+        Own.SIZE_MIB,
+        Own.SERIES,
+        Own.INSTANCES,
+        Own.LABELS,
+    )
+)
 _LONGEST_NAME = 80
 _DEEPEST = 8
 _SECTIONS = ("rules", FALLBACK)
@@ -80,6 +94,11 @@ class _Reader:
         if triggers.aheads and not all(map(_is_bringing, doings)):
             entries["on"].fault(
                 "before an appointment there is no study: what can be done is `prefetch:` with `from:`, without `to:`."
+            )
+        if triggers.aheads and (unknown := sorted(condition.names & _OF_STUDIES)):
+            entries["if"].fault(
+                f"before an appointment there is no study: no order says `{unknown[0]}`; remove it, or write a rule of "
+                "its own for the appointment."
             )
         stops = _word(entries.get("then"), _THEN, default=False)
         enabled = _word(entries.get("enabled"), _YES, default=True)

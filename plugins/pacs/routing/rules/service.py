@@ -26,12 +26,14 @@ from pacs.routing.actions.models import ModelTasks
 from pacs.routing.actions.notices import NoticeTasks
 from pacs.routing.actions.orders import Tasks
 from pacs.routing.decisions.journal import DecisionJournal
+from pacs.routing.rules.appointments import appointment, find_appointment
 from pacs.routing.rules.book import RuleBook
 from pacs.routing.rules.dry_run import DryRuns
+from pacs.routing.rules.facts import Facts
 from pacs.routing.rules.figures import RuleFigures
 from pacs.routing.rules.gathering import Gatherer
 from pacs.routing.rules.known import Known, Names
-from pacs.routing.rules.router import Note, OrderDeliveries, Router
+from pacs.routing.rules.router import TRIAL, Note, OrderDeliveries, Router
 from pacs.routing.rules.ruleset import RuleSet, Trial, Verdict
 from pacs.routing.rules.triggers import Event
 from pacs.routing.rules.watch import Watch
@@ -71,6 +73,7 @@ class Tested:
 
     Attributes
     ----------
+    orthanc_study_id : "" of an appointment, which has no study here yet.
     trials : every rule that is switched on, with the value of each condition.
     """
 
@@ -111,8 +114,8 @@ class Rules:
         figures = RuleFigures(around.metrics)
         self.tasks = Tasks(around.database, figures)
         ArchiveTasks(around.archive).register(self.tasks)
-        self.copies = StudyCopies(around.database, around.archive)
-        self.copies.register(self.tasks)
+        self.copies = StudyCopies(around.database, around.archive, self.tasks)
+        self.copies.register()
         ModelTasks(around.archive, around.models).register(self.tasks)
         NoticeTasks(around.archive, settings.notify, credential).register(self.tasks)
         Hl7Tasks(around.database, around.worklist, around.outbox).register(self.tasks)
@@ -161,7 +164,16 @@ class Rules:
         with self._database.session(write=True) as session:
             self._router.put(session, [Note(event, orthanc_study_id, "", actor, again)])
 
-    def test(self, orthanc_study_id: str, event: Event, rules: RuleSet, schedule: str = "") -> Tested:
+    @property
+    def is_enabled(self) -> bool:
+        """Whether routing is switched on."""
+        return self._enabled
+
+    def try_out(self, orthanc_study_id: str) -> None:
+        """Have a study of nobody routed to the target of our own."""
+        self.route(orthanc_study_id, actor=TRIAL)
+
+    def test(self, orthanc_study_id: str, event: Event, rules: RuleSet) -> Tested:
         """Return what rules would decide of a study now, with the value of each condition. Nothing is done.
 
         Raises
@@ -173,9 +185,22 @@ class Rules:
         study = self._gatherer.gather([orthanc_study_id], rules.names, at).get(orthanc_study_id)
         if study is None:
             raise NotFound("This study is not in the archive any more.")
-        verdict = rules.decide(study.facts, event, schedule)
-        trials = rules.explain(study.facts, event, schedule)
-        return Tested(orthanc_study_id, study.study_instance_uid, event, verdict, trials)
+        return _tested(orthanc_study_id, study.study_instance_uid, study.facts, event, rules)
+
+    def test_appointment(self, number: str, rules: RuleSet) -> Tested | None:
+        """Return what rules would decide ahead of an appointment, None where none is to come. Nothing is done.
+
+        Parameters
+        ----------
+        number : accession number or Study Instance UID; of several appointments the latest counts.
+        """
+        name = find_appointment(self._database, number.strip()) if number.strip() else None
+        at = datetime.now(UTC).astimezone(self._time_zone)
+        found = appointment(self._database, name, at) if name else None
+        if found is None:
+            return None
+        subject, facts = found
+        return _tested("", subject.study_instance_uid, facts, Event.APPOINTMENT, rules)
 
     def find_study(self, words: str) -> str | None:
         """Return the newest study with an accession number, Study Instance UID or Orthanc identifier, None without."""
@@ -192,6 +217,11 @@ class Rules:
         )
         with self._database.session() as session:
             return session.scalars(statement).first() if wanted else None
+
+
+def _tested(orthanc_study_id: str, study_instance_uid: str, facts: Facts, event: Event, rules: RuleSet) -> Tested:
+    verdict, trials = rules.decide(facts, event), rules.explain(facts, event)
+    return Tested(orthanc_study_id, study_instance_uid, event, verdict, trials)
 
 
 def _projects(file: Path) -> list[str]:

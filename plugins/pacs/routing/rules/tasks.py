@@ -208,6 +208,8 @@ def _prefetch(reading: _Reading) -> Task | None:
         if (name := _text(entries.get(key), "a target")) is not None:
             _check(entries[key], name, reading.known.targets(), "target", "targets.yaml")
             parameters[key] = name
+    if entries and not entries.keys() & {"from", "to"}:
+        reading.node.fault("`prefetch` needs `from:`, who has the earlier studies, or `to:`, who gets them.")
     return Task("prefetch", parameters)
 
 
@@ -311,4 +313,3 @@ _PARSERS: dict[str, tuple[Callable[[_Reading], Doing | None], tuple[str, ...]]] 
     "hl7": (_hl7, ()),
     "prefetch": (_prefetch, ()),
 }
-TASK_KINDS = tuple(kind for kind in _PARSERS if kind not in ("send", "export"))

@@ -27,6 +27,7 @@ class Event(StrEnum):
     APPOINTMENT = "appointment"
 
 
+_BY_TIME = frozenset({Event.SCHEDULE, Event.APPOINTMENT})
 _SCHEDULE = re.compile(r"at\s+(\d{1,2}):(\d{2})(?:\s+(\S+))?", re.IGNORECASE)
 _AHEAD = re.compile(r"(\d{1,3})\s+(hour|day)s?\s+before\s+appointment", re.IGNORECASE)
 _LONGEST_AHEAD = timedelta(days=31)
@@ -73,12 +74,16 @@ class Triggers:
     aheads: tuple[Ahead, ...] = ()
 
     def fire(self, event: Event, schedule: str = "") -> bool:
-        """Tell whether an event asks; of schedules and times before appointments the one with these words."""
-        if event is Event.APPOINTMENT:
-            return any(one.words == schedule for one in self.aheads)
-        if event is Event.SCHEDULE:
-            return any(one.words == schedule for one in self.schedules)
-        return event in self.events
+        """Tell whether an event asks.
+
+        Parameters
+        ----------
+        schedule : words of a time of day, or of a time before appointments; "" for any.
+        """
+        if event not in _BY_TIME:
+            return event in self.events
+        found = self.aheads if event is Event.APPOINTMENT else self.schedules
+        return any(schedule in ("", one.words) for one in found)
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -101,7 +106,7 @@ def parse_trigger(text: str) -> Event | Schedule | Ahead:
         return _schedule(" ".join(text.split()), found)
     if found := _AHEAD.fullmatch(text.strip()):
         return _ahead(" ".join(text.split()), found)
-    words = [event.value for event in Event if event not in {Event.SCHEDULE, Event.APPOINTMENT}]
+    words = [event.value for event in Event if event not in _BY_TIME]
     if text.lower() in words:
         return Event(text.lower())
     cure = did_you_mean(text.lower(), words)

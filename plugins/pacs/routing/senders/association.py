@@ -182,7 +182,8 @@ class Association:
         )
 
     def _away(self, error: OSError | str) -> SendingFault:
-        if isinstance(error, ssl.SSLError):
+        if isinstance(error, ssl.SSLError) and self._fault_kind is FaultKind.AWAY:
+            # Not later: encryption that stood and ends is a connection that broke, and no certificate's fault.
             return SendingFault(self._fault_kind, f"{self._name}: {tls_words(error)}.", remedy=TLS_REMEDY)
         words = error if isinstance(error, str) else error.strerror or str(error) or type(error).__name__
         return SendingFault(

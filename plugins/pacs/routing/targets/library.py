@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pacs.errors import NotFound
@@ -21,14 +21,17 @@ class Targets:
     Parameters
     ----------
     file : targets.yaml; where there is none, there are no targets.
+    own : targets of this program, which no rule can name and no page shows.
 
     Attributes
     ----------
+    own : as given.
     faults : what is wrong with the file as it is now; empty when it is the one in force.
     """
 
-    def __init__(self, file: Path, *, secrets: Secrets = credential) -> None:
+    def __init__(self, file: Path, *, own: Mapping[str, Target] | None = None, secrets: Secrets = credential) -> None:
         self.file = file
+        self.own = dict(own or {})
         self.faults: list[str] = []
         self._secrets = secrets
         self._in_force: dict[str, Target] = {}
@@ -52,7 +55,7 @@ class Targets:
         ------
         NotFound : there is none of this name (any more).
         """
-        target = self._in_force.get(name)
+        target = self.own.get(name) or self._in_force.get(name)
         if target is None:
             raise NotFound(f"There is no target {name}.", remedy=f"Add it to {self.file}, or change the rule.")
         return target
@@ -69,8 +72,7 @@ class Targets:
                 return not self.faults
             self._seen = stamp
             try:
-                self._in_force = read_targets(self._text(), secrets=self._secrets)
-                self.faults = []
+                self._in_force, self.faults = self._read(), []
             except TargetsError as error:
                 self.faults = error.faults
                 _log.warning("The former targets stay in force: %s", error)
@@ -83,6 +85,12 @@ class Targets:
         """Look after the file until `stop` is set. A supervised thread."""
         while not stop.wait(_LOOK_SECONDS):
             self.reload()
+
+    def _read(self) -> dict[str, Target]:
+        targets = read_targets(self._text(), secrets=self._secrets)
+        if taken := sorted(targets.keys() & self.own):
+            raise TargetsError([f"{name} is the name of a target of this program; choose another." for name in taken])
+        return targets
 
     def _stamp(self) -> tuple[int, int]:
         try:

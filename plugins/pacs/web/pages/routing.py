@@ -43,6 +43,7 @@ PAGES = PageModule(
 def index() -> Response:
     """Show the queues by target and the ledger, newest first; only the list when htmx asks."""
     services = Services.current()
+    targets = services.routing.targets
     form = LedgerForm.read(request.args)
     size, overview = services.web.page_size, services.routing.overview
     found = overview.listed(target=form.target or None, states=form.states, most=size + 1, before_id=form.before)
@@ -53,7 +54,7 @@ def index() -> Response:
         form=form,
         lines=lines(services.database, found[:size]),
         older=found[size - 1].id if len(found) > size else None,
-        targets=overview.targets(services.routing.targets.names()),
+        targets=[one for one in overview.targets(targets.names()) if one.name not in targets.own],
         choices=CHOICE_TITLES,
         states=STATE_TITLES,
         link=_address,

@@ -16,6 +16,7 @@ from pacs.routing.rules.facts import Facts
 from pacs.routing.rules.history import difference
 from pacs.routing.rules.reading import FILE_NAME
 from pacs.routing.rules.ruleset import Rule, RuleSet, words_of
+from pacs.routing.rules.service import Tested
 from pacs.routing.rules.tasks import Send
 from pacs.routing.rules.triggers import Event
 from pacs.web.language import hospital_now
@@ -126,24 +127,23 @@ def roll_back(number: int) -> Response:
 
 @blueprint.get("/routing/test")
 def test() -> str:
-    """Try the rules in force with one study: every condition with its value."""
-    services = Services.current()
+    """Try the rules in force with one study or appointment: every condition with its value."""
     words = request.args.get("study", "").strip()[:128]
     event = _event(request.args.get("event", ""))
-    found = services.rules.find_study(words) if words else None
-    tested = None
-    if found is not None:
-        rules = services.rules.book.in_force().rules
-        by_time = {
-            Event.SCHEDULE: [one.words for one in rules.schedules],
-            Event.APPOINTMENT: [one.words for one in rules.aheads],
-        }
-        words_of_time = next(iter(by_time.get(event, [])), "")
-        tested = services.rules.test(found, event, rules, words_of_time)
+    tested = _tested(words, event) if words else None
     template = "parts/routing_trial.html" if "HX-Request" in request.headers else "routing_test.html"
     return render_template(
-        template, words=words, event=event, events=EVENT_TITLES, tested=tested, is_missing=bool(words) and not found
+        template, words=words, event=event, events=EVENT_TITLES, tested=tested, is_missing=bool(words) and not tested
     )
+
+
+def _tested(words: str, event: Event) -> Tested | None:
+    rules = Services.current().rules
+    in_force = rules.book.in_force().rules
+    if event is Event.APPOINTMENT:
+        return rules.test_appointment(words, in_force)
+    found = rules.find_study(words)
+    return rules.test(found, event, in_force) if found is not None else None
 
 
 def _editor(text: str, version: int, *, is_checked: bool = False, conflict: str = "") -> str:
