@@ -163,7 +163,7 @@ class RuleSet:
         return tuple(rule for rule in self.rules if rule.enabled and rule.triggers.fire(event, schedule))
 
     def decide(self, facts: Facts, event: Event, schedule: str = "") -> Verdict:
-        """Return what the rules decide. By hand asks every rule that a stable study does, too."""
+        """Return what the rules decide."""
         matched: list[Rule] = []
         for rule in self._asked(event, schedule):
             if rule.condition.met(facts):
