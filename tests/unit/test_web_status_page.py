@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -215,6 +216,27 @@ def test_each_finding_has_its_runbook(made: Pages, tmp_path: Path) -> None:
     assert found & {"BackupLate", "BackupFailed", "ArchiveFilesDamaged"}
     assert {*found, *_RUNBOOKS.values()} <= alerts().keys()
     assert page(made).count('class="what-to-do"') >= len(found)
+
+
+@pytest.mark.parametrize(
+    ("told", "runbook"),
+    [
+        ({"kind": "fixity", "outcome": "damage", "broken": 1}, "ArchiveFilesDamaged"),
+        ({"kind": "consistency", "outcome": "damage", "missing": 0, "other_size": 1}, "ArchiveFilesDamaged"),
+        ({"kind": "consistency", "outcome": "damage", "missing": 2, "other_size": 0}, "ArchiveFilesMissing"),
+        ({"kind": "drill", "outcome": "damage"}, "DrillFailed"),
+        ({"kind": "drill", "outcome": "failed"}, "BackupFailed"),
+        ({"kind": "files", "outcome": "failed"}, "BackupFailed"),
+    ],
+)
+def test_fault_of_the_backups_has_the_runbook_of_its_alert(
+    made: Pages, tmp_path: Path, told: dict[str, object], runbook: str
+) -> None:
+    """A drill that found too little is no fault of the images: who follows the other steps looks at the wrong disk."""
+    (tmp_path / "backups/status").mkdir(parents=True)
+    (tmp_path / f"backups/status/{told['kind']}.json").write_text(json.dumps(told))
+    assert [finding.runbook for finding in read_status(made.services).findings] == [runbook]
+    assert f"status/runbooks/{runbook}" in page(made)
 
 
 def test_alert_without_runbook_offers_none(made: Pages) -> None:

@@ -235,8 +235,10 @@ def _of_disk(disk: Disk | None) -> Iterator[Finding]:
 
 
 def _runbook_of(task: Task) -> str:
+    if task.outcome == "damage" and task.kind == "drill":
+        return "DrillFailed"
     if task.outcome == "damage":
-        return "ArchiveFilesDamaged"
+        return "ArchiveFilesMissing" if task.facts.get("missing") else "ArchiveFilesDamaged"
     return "BackupLate" if task.is_late else "BackupFailed"
 
 
