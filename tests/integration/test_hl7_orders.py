@@ -171,6 +171,12 @@ def test_clock_that_is_ahead_does_not_shut_out_later_messages(desk: Desk) -> Non
     assert flat(desk.row("ACC57").dataset)["MedicalAlerts"] == "second"
 
 
+@pytest.mark.parametrize("at", ["20260310083000+9900", "00010101000000+0100", "yesterday", ""])
+def test_order_is_done_whatever_its_time_of_sending(desk: Desk, at: str) -> None:
+    """A time or a zone that there is not makes no dead letter of an order."""
+    assert _what(desk.take(_sent(order(), at))) == ["new"]
+
+
 def test_orders_of_one_accession_number_stay_apart(desk: Desk) -> None:
     """Two procedures under one accession number without step IDs are two entries, again and again; each is found."""
     second = OBR.replace("RXT^Radiografía de tórax", "RXA^Radiografía de abdomen")

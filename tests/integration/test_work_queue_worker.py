@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -335,3 +335,41 @@ def test_lease_lost_in_the_handler_ends_the_try(queue: WorkQueue) -> None:
     item_id = queue.put({})
     QueueWorker(queue, raising(LeaseLost("gone"))).work(queue.claim()[0])
     assert queue.get(item_id).state is WorkState.WORKING
+
+
+def test_several_items_are_done_together_or_none_is(queue: WorkQueue) -> None:
+    """Where one of them is somebody else's by now nothing is changed; without it they are done, and free their keys."""
+    ids = [queue.put({}, key=key) for key in ("A", "B", "C", "A")]
+    claims = queue.claim(3)
+    claims[1].give_back()
+    with pytest.raises(LeaseLost), queue.database.session(write=True) as session:
+        queue.complete(claims, session=session)
+    assert [queue.get(item_id).state for item_id in ids[:3]] == ["working", "received", "working"]
+    assert not any(claim.is_settled for claim in (claims[0], claims[2]))
+    with queue.database.session(write=True) as session:
+        queue.complete([claims[0], claims[2]], session=session)
+        assert not claims[0].is_settled
+    assert claims[0].is_settled
+    assert [queue.get(item_id).state for item_id in ids[:3]] == ["done", "received", "done"]
+    assert [claim.item.id for claim in queue.claim(3)] == [ids[1], ids[3]]
+
+
+@pytest.mark.parametrize("error", [InvalidInput("Wrong."), LeaseLost("gone"), KeyError("x"), None], ids=str)
+def test_what_is_not_settled_together_is_worked_by_itself(
+    queue: WorkQueue, supervisor: Supervisor, error: Exception | None
+) -> None:
+    """Whatever becomes of the common try, each item that it left is handed to the handler, once."""
+    ids, alone = [queue.put({}) for _ in range(4)], list[int]()
+
+    def together(claims: Sequence[Claim]) -> None:
+        claims[0].complete()
+        if error is not None:
+            raise error
+
+    worker = QueueWorker(
+        queue, lambda claim: alone.append(claim.item.id), claims_at_once=4, poll_seconds=0.02, together=together
+    )
+    worker.add_to(supervisor)
+    supervisor.start()
+    assert becomes_true(lambda: queue.counts()[WorkState.DONE] == 4)
+    assert alone == ids[1:]

@@ -73,6 +73,21 @@ def test_two_patients_of_one_number_are_never_mixed(database: Database) -> None:
     assert row.issuer_of_patient_id == "SOUTH"
 
 
+def test_who_tells_no_patient_moves_none_of_two(database: Database) -> None:
+    """Orders of two patients share an accession number: where no patient is told, nobody can say whose is meant."""
+    orders = (("2.25.2", "P-1", "NORTH"), ("2.25.3", "P-2", "SOUTH"))
+    enter(
+        database,
+        *(
+            entry(StudyInstanceUID=uid, PatientID=number, IssuerOfAccessionNumberSequence=_issuer(issuer))
+            for uid, number, issuer in orders
+        ),
+    )
+    found = _match(database, accession_number="A-1")
+    assert (found.steps, found.is_contradicted) == ([], True)
+    assert len(_match(database, accession_number="A-1", patient_id="P-2").steps) == 1
+
+
 def test_merged_patient_is_matched_by_the_former_number_and_its_issuer(database: Database) -> None:
     """A modality that has the order as it was before a merge moves it, one of another hospital's patient does not."""
     worklist = enter(database, entry(PatientID="OLD", IssuerOfPatientID="NORTH"))

@@ -61,6 +61,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._drain_until: float | None = None
         self._has_ended = False
+        # Nothing is read while either holds: the server has enough to do, or the sender does not read its answers.
+        self._is_paused = self._is_unread = False
         self.address = address
         self.candidates: Sequence[Peer] = ()
         self.useful_at = self.heard_at = time.monotonic()
@@ -102,11 +104,13 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Hear no more from a sender that does not read its answers."""
-        self.pause()
+        self._is_unread = True
+        self._hear_or_not()
 
     def resume_writing(self) -> None:
         """Go on once it has read them."""
-        self.resume()
+        self._is_unread = False
+        self._hear_or_not()
 
     # -- what the server does with it ------------------------------------------------------------------------------
 
@@ -148,6 +152,9 @@ class Connection(asyncio.Protocol):
             if now > self._drain_until and not self.unanswered:
                 self.close()
             return
+        if self._is_paused:
+            # What the sender has said meanwhile is not read: nothing is late for that.
+            return
         self._take(self._framer.check_timeout(now))
         began = self._framer.started_at
         if began is not None and now - began > self.limits.message_seconds:
@@ -157,18 +164,26 @@ class Connection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Read no more for now."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.pause_reading()
+        self._is_paused = True
+        self._hear_or_not()
 
     def resume(self) -> None:
-        """Read again."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        """Read again, unless the sender does not read its answers."""
+        self._is_paused = False
+        self._hear_or_not()
 
     def close(self) -> None:
         """End the connection once what was written has been sent."""
         if self._transport is not None:
             self._transport.close()
+
+    def _hear_or_not(self) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._is_paused or self._is_unread:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
 
     def _take(self, found: Sequence[Frame]) -> None:
         for each in found:

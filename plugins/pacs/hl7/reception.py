@@ -44,10 +44,16 @@ _WANTED = {
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What is to be stored, and whether the sender wants to be answered."""
+    """What is to be stored, and whether the sender wants to be answered.
+
+    Attributes
+    ----------
+    is_enhanced : the answer is a commit acknowledgment, given as MSH-15 asks.
+    """
 
     arrival: Arrival
     is_answered: bool
+    is_enhanced: bool
 
 
 class Reception:
@@ -83,11 +89,14 @@ class Reception:
             faults = (_BROKEN,)
         return self._judged(raw, address, header, peer, faults)
 
-    def unstored(self, judgement: Judgement) -> bytes:
-        """Return the answer to what could not be stored: never that it was taken."""
+    def unstored(self, judgement: Judgement) -> bytes | None:
+        """Return the answer to what could not be stored, never that it was taken; None where none is wanted."""
         raw = judgement.arrival.raw
         header = _header(raw)
-        return acknowledge(header, raw, AckCode.AE, (_AWAY,), sent_at=self._moment(), control_id=self._control_id())
+        code = _ENHANCED[AckCode.AE] if judgement.is_enhanced else AckCode.AE
+        if judgement.is_enhanced and not _is_wanted(header, code):
+            return None
+        return acknowledge(header, raw, code, (_AWAY,), sent_at=self._moment(), control_id=self._control_id())
 
     def _judged(
         self, raw: bytes, address: str, header: Header | None, peer: Peer | None, faults: Sequence[Fault]
@@ -96,9 +105,8 @@ class Reception:
             # roles/fail2ban counts these lines (its filter pacs-hl7).
             _log.warning("HL7 junk from %s: %d bytes that are no HL7", address, len(raw))
         code = AckCode.of(faults) if faults else AckCode.AA
-        sent = code
-        if peer is not None and peer.settings.acknowledge == "enhanced":
-            sent = _ENHANCED[code]
+        is_enhanced = peer is not None and peer.settings.acknowledge == "enhanced"
+        sent = _ENHANCED[code] if is_enhanced else code
         control_id = self._control_id()
         ack = acknowledge(header, raw, sent, faults, sent_at=self._moment(), control_id=control_id)
         name = peer.name if peer else UNKNOWN
@@ -112,7 +120,7 @@ class Reception:
             raw=raw,
             ack=ack,
         )
-        return Judgement(arrival, sent is code or _is_wanted(header, sent))
+        return Judgement(arrival, not is_enhanced or _is_wanted(header, sent), is_enhanced)
 
     def _moment(self) -> str:
         """Return MSH-7 of answers in the server's zone, made once a second."""

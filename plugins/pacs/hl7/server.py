@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from pacs.errors import DatabaseError, PacsError
+from pacs.hl7.acknowledgments import AckCode
 from pacs.hl7.connection import CROWDED, Connection
 from pacs.hl7.errors import Fault
 from pacs.hl7.peers import Peers
@@ -39,6 +40,14 @@ _STORE_AGAIN_SECONDS = 0.5
 _STORE_PATIENCE_SECONDS = 10.0
 # Of unfinished messages of all connections together: the largest is refused beyond it.
 _MOST_PENDING_BYTES = 320 * 2**20
+# Of messages that wait for their commit, and what else is kept of each: nothing more is heard beyond it.
+_MOST_HELD_BYTES = 64 * 2**20
+_BESIDE_BYTES = 2048
+# At the end what was taken is answered, in less time than Receiving gives.
+_FINISH_SECONDS = 1.0
+
+# The answer, and whether the message had come before; None: it could not be stored.
+type _Stored = tuple[bytes, bool] | None
 
 
 class PortUnusable(PacsError):
@@ -100,6 +109,9 @@ class MllpServer:
         self._was_alone = True
         # The database is away: a group waits for it, and all that came since waits behind.
         self._is_stalled = False
+        self._held_bytes = 0
+        # Nothing is read: the database is away, or too much waits for it already, or the end has come.
+        self._is_deaf = self._is_ending = False
 
     def run(self, stop: threading.Event) -> None:
         """Serve until `stop` is set; end within a moment of it.
@@ -121,9 +133,13 @@ class MllpServer:
             while not stop.is_set():
                 await asyncio.sleep(_LOOK_SECONDS)
                 self._look()
+                if self._committing is not None and self._committing.done():
+                    # A fault of ours ends the receiver, which is started again: nobody would be answered any more.
+                    self._committing.result()
         finally:
             for server in servers:
                 server.close()
+            await self._finish()
             for connection in list(self._connections):
                 connection.close()
             for greeting in list(self._greetings):
@@ -136,6 +152,14 @@ class MllpServer:
             self._store.close()
             self._tell_arrived()
             self._tell("tally", self._tally.snapshot())
+
+    async def _finish(self) -> None:
+        """Answer what was taken, but do not wait long: who gets no answer says it again to the next receiver."""
+        self._is_ending = True
+        self._hear_nothing()
+        give_up_at = time.monotonic() + _FINISH_SECONDS
+        while self._held_bytes and not self._is_stalled and time.monotonic() < give_up_at:  # noqa: ASYNC110 (no event)
+            await asyncio.sleep(_TELL_SECONDS)
 
     # -- for connections -------------------------------------------------------------------------------------------
 
@@ -151,6 +175,8 @@ class MllpServer:
         elif len(self._connections) >= self._settings.most_connections:
             self._end_most_useless(list(self._connections))
         self._connections.add(connection)
+        if self._is_deaf:
+            connection.pause()
         self._tally.connected(len(self._connections))
         return True
 
@@ -158,6 +184,9 @@ class MllpServer:
         """Note a message; it is worked with all that is there when this round of reading is over."""
         self._pressed += connection.is_pressed
         self._waiting.append(_Waiting(connection, raw, fault, time.perf_counter()))
+        self._held_bytes += len(raw) + _BESIDE_BYTES
+        if self._held_bytes > _MOST_HELD_BYTES:
+            self._hear_nothing()
         self._schedule()
 
     def skip(self, junk_bytes: int) -> None:
@@ -203,11 +232,13 @@ class MllpServer:
             asyncio.get_running_loop().call_soon(self._work)
 
     def _work(self) -> None:
-        """Judge what came, and have it committed and answered unless another group is being committed."""
+        """Judge what came, not too much at once, and have it committed unless another group is being committed."""
         self._is_scheduled = False
-        while self._waiting:
+        for _ in range(min(len(self._waiting), _GROUP_MESSAGES)):
             waiting = self._waiting.popleft()
             self._judged.append(_Judged(waiting.connection, waiting.came_at, self._judge(waiting)))
+        if self._waiting:
+            self._schedule()
         if self._committing is None or self._committing.done():
             loop = asyncio.get_running_loop()
             self._committing = asyncio.Task(self._commit_groups(), loop=loop, eager_start=True)
@@ -222,7 +253,7 @@ class MllpServer:
             self._answer(group, await self._committed([each.judgement for each in group]))
             self._go_on()
 
-    async def _committed(self, judged: Sequence[Judgement]) -> list[tuple[bytes, bool]]:
+    async def _committed(self, judged: Sequence[Judgement]) -> Sequence[_Stored]:
         """Return the answers to a group once it is durable, or that it could not be stored."""
         give_up_at = time.monotonic() + _STORE_PATIENCE_SECONDS
         # For a sender who is alone a change of thread would cost more than it brings.
@@ -234,8 +265,10 @@ class MllpServer:
                 return await asyncio.get_running_loop().run_in_executor(self._committer, self._stored, judged)
             except DatabaseError as error:
                 if time.monotonic() > give_up_at:
-                    return [(self._reception.unstored(each), False) for each in judged]
+                    return [None] * len(judged)
                 self._stall(error)
+                # To find out that it is still away may take long, which nobody else shall wait for.
+                is_alone = False
             await asyncio.sleep(_STORE_AGAIN_SECONDS)
 
     def _stall(self, error: DatabaseError) -> None:
@@ -243,22 +276,35 @@ class MllpServer:
         if not self._is_stalled:
             _log.error("HL7 messages can't be stored: %s", error)
             self._is_stalled = True
+            self._hear_nothing()
+
+    def _hear_nothing(self) -> None:
+        if not self._is_deaf:
+            self._is_deaf = True
             for connection in self._connections:
                 connection.pause()
 
     def _go_on(self) -> None:
-        if self._is_stalled:
-            self._is_stalled = False
+        self._is_stalled = False
+        if self._is_deaf and not self._is_ending and self._held_bytes <= _MOST_HELD_BYTES // 2:
+            self._is_deaf = False
             for connection in self._connections:
                 connection.resume()
         if self._waiting:
             self._schedule()
 
-    def _answer(self, group: Sequence[_Judged], answers: Sequence[tuple[bytes, bool]]) -> None:
-        for judged, (ack, is_repeated) in zip(group, answers, strict=True):
-            judged.connection.answer(ack if judged.judgement.is_answered else None)
-            arrival = judged.judgement.arrival
-            self._tally.answered(arrival.peer, arrival.outcome, time.perf_counter() - judged.came_at)
+    def _answer(self, group: Sequence[_Judged], answers: Sequence[_Stored]) -> None:
+        for judged, stored in zip(group, answers, strict=True):
+            judgement, arrival = judged.judgement, judged.judgement.arrival
+            self._held_bytes -= len(arrival.raw) + _BESIDE_BYTES
+            code, is_repeated = arrival.outcome, False
+            if stored is None:
+                code, ack = AckCode.AE.value, self._reception.unstored(judgement)
+            else:
+                ack, is_repeated = stored
+                ack = ack if judgement.is_answered else None
+            judged.connection.answer(ack)
+            self._tally.answered(arrival.peer, code, time.perf_counter() - judged.came_at)
             if is_repeated:
                 self._tally.count("repeated", arrival.peer)
         if not self._untold:
@@ -288,7 +334,7 @@ class MllpServer:
             size_bytes += len(group[-1].judgement.arrival.raw)
         return group
 
-    def _stored(self, judged: Sequence[Judgement]) -> list[tuple[bytes, bool]]:
+    def _stored(self, judged: Sequence[Judgement]) -> Sequence[_Stored]:
         """Commit a group; should one of it be impossible to store, the others are stored nevertheless."""
         try:
             return self._store.store([each.arrival for each in judged])
@@ -297,7 +343,7 @@ class MllpServer:
         except Exception:  # noqa: BLE001 (the senders wait for an answer, whatever our fault is)
             _log.exception("A group of %d messages could not be stored", len(judged))
             if len(judged) == 1:
-                return [(self._reception.unstored(judged[0]), False)]
+                return [None]
         return [answer for each in judged for answer in self._stored([each])]
 
 

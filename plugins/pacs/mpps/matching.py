@@ -62,7 +62,7 @@ def match(session: Session, names: StepNames) -> Match:
     agreeing = [record for record in found if _is_of_patient(record, names)]
     if len(agreeing) < len(found):
         _log.warning("study %s is of another patient than the order that it names", names.study_instance_uid)
-    if len({record.issuer_of_patient_id for record in agreeing} - {""}) > 1:
+    if _are_of_two_patients(agreeing, names):
         _log.warning("study %s names orders of two patients", names.study_instance_uid)
         agreeing = []
     steps = [MatchedStep(record.id, StepStatus(record.status), record.modality) for record in agreeing]
@@ -84,6 +84,13 @@ def _is_of_patient(record: StepRecord, names: StepNames) -> bool:
     # Merged meanwhile: the modality still has the order as it was asked for.
     known = [(record.patient_id, record.issuer_of_patient_id), *map(tuple, record.former_patients)]
     return any(_is_same(names, patient_id, issuer) for patient_id, issuer in known)
+
+
+def _are_of_two_patients(records: Sequence[StepRecord], names: StepNames) -> bool:
+    """Tell whether nobody can say whose of two is meant: the patient, or who gave the number, is not told."""
+    issuers = {record.issuer_of_patient_id for record in records} - {""}
+    numbers = set() if names.patient_id else {record.patient_id for record in records} - {""}
+    return len(issuers) > 1 or len(numbers) > 1
 
 
 def _is_same(names: StepNames, patient_id: str, issuer: str) -> bool:

@@ -12,7 +12,7 @@ from pacs.hl7.checks import type_of
 from pacs.hl7.orders.applying import Applying, Origin, check_usable
 from pacs.hl7.orders.mapper import OrderMapper
 from pacs.hl7.orders.patients import UPDATES, PatientChanges
-from pacs.hl7.orders.values import BadValue, read_moment
+from pacs.hl7.orders.values import read_moment
 from pacs.hl7.processing import Effect, Incoming, MessageHandler, Result, keep
 from pacs.hl7.settings import OrdersSettings
 from pacs.worklist.steps import Version
@@ -80,13 +80,14 @@ def _sent_at(incoming: Incoming, mapper: OrderMapper) -> str:
     """Return MSH-7 in UTC, "" where it can't be read; a clock that is ahead of ours counts as ours."""
     try:
         moment = read_moment(incoming.header.sent_at)
-    except BadValue:
+        time, _, fraction = moment.time.partition(".")
+        zone = None if moment.zone else mapper.time_zone
+        told = datetime.fromisoformat(f"{moment.date}T{time or '000000'}{moment.zone}")
+        told = told.replace(microsecond=int(fraction.ljust(6, "0")), tzinfo=zone or told.tzinfo)
+        return f"{min(told, incoming.received_at).astimezone(UTC):%Y%m%d%H%M%S.%f}"
+    except (ValueError, OverflowError):
+        # No time at all, or a zone or year that there is not.
         return ""
-    time, _, fraction = moment.time.partition(".")
-    zone = None if moment.zone else mapper.time_zone
-    told = datetime.fromisoformat(f"{moment.date}T{time or '000000'}{moment.zone}")
-    told = told.replace(microsecond=int(fraction.ljust(6, "0")), tzinfo=zone or told.tzinfo)
-    return f"{min(told, incoming.received_at).astimezone(UTC):%Y%m%d%H%M%S.%f}"
 
 
 def _actor(incoming: Incoming) -> str:
