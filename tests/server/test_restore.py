@@ -113,7 +113,8 @@ def work_and_destroy(server: PreparedServer, people: dict[str, Host], folder: Pa
         time.sleep(20)
         studies = list(dict.fromkeys(one.study for one in acknowledged(logs["images"])))
         if len(studies) > 3:
-            victim = next(study for study in studies if study not in deleted)
+            # The newest that is whole: of the old ones it is seen whether they come back.
+            victim = next(study for study in reversed(studies[:-1]) if study not in deleted)
             delete(server, victim)
             deleted[victim] = time.time()
     time.sleep(10)
