@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,15 +14,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from fixtures.backup_sites import SERVER_LOGIN, BackupSite, backup_site, images
-from fixtures.ports import free_port
-from fixtures.stations import wait_for_port
+from fixtures.backup_sites import SERVER_LOGIN, BackupSite, backup_site, images, write_only_front
 from pacs.backup import packs, programs, signing
 from pacs.backup.catalog import Broken
 from pacs.backup.errors import BackupError, PlaceError
+from pacs.backup.overview import Backups
 from pacs.errors import NotFound
-
-CHECKOUT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +138,30 @@ def test_log_goes_on_while_a_base_backup_is_sent(site: BackupSite) -> None:
     assert (failed["outcome"], failed["whole_as_of"] < failed["began"]) == ("failed", True)
 
 
+def test_disk_that_was_replaced_gets_the_database_before_the_next_base_backup(site: BackupSite) -> None:
+    """Until then it is told as not yet there, and not as late; other places are sent nothing twice; a drill is good."""
+    save_all(site)
+    statuses = site.folder / "state" / "status"
+    base, clinic = json.loads((statuses / "database.json").read_text())["base"], statuses / "database.clinic.json"
+    former = clinic.read_text()
+    shutil.rmtree(site.disk_folder)
+    assert site.command("prepare", "disk") == 0
+    tasks = {
+        task.kind: task
+        for place in Backups(statuses.parent).overview().places
+        for task in place.tasks
+        if task.place == "disk"
+    }
+    assert [(tasks[kind].outcome, tasks[kind].is_late) for kind in ("database", "log")] == [("", False), ("", False)]
+    for words in (("files",), ("database", "incr", "--only", "send"), ("ship",)):
+        assert site.command(*words) == 0
+    assert json.loads((statuses / "database.disk.json").read_text())["base"] == base
+    assert clinic.read_text() == former
+    assert site.command("files") == 0
+    assert site.command("ship") == 0
+    assert site.command("drill", "--place", "disk") == 0
+
+
 def test_lock_of_a_run_that_was_killed_stops_nobody(site: BackupSite) -> None:
     """A check that was cut off leaves a lock at the place; the next run goes on."""
     with site.site().place("disk") as place:
@@ -201,27 +221,6 @@ def test_intruder_reads_nothing_back_from_a_write_only_place(site: BackupSite, t
         contents(site, "clinic").items()
         >= {name: path.read_bytes() for name, path in site.stored_uuids().items()}.items()
     )
-
-
-@contextlib.contextmanager
-def write_only_front(folder: Path, rest_port: int) -> Iterator[int]:
-    """Run NGINX before the rest-server as its keeper does, and give its port."""
-    port = free_port()
-    snippet = (CHECKOUT / "backup" / "append-only" / "nginx.conf").read_text().replace(":8000", f":{rest_port}")
-    paths = "".join(
-        f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    (folder / "nginx.conf").write_text(
-        f"daemon off; pid {folder}/pid; error_log {folder}/error; events {{}} "
-        f"http {{ access_log off; {paths} server {{ listen 127.0.0.1:{port}; {snippet} }} }}"
-    )
-    nginx = subprocess.Popen(["nginx", "-e", folder / "error", "-c", folder / "nginx.conf"])
-    try:
-        wait_for_port(port)
-        yield port
-    finally:
-        nginx.terminate()
-        nginx.wait()
 
 
 def flip_a_bit(path: Path) -> None:

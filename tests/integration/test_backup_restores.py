@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from fixtures.backup_sites import PASSWORD, BackupSite, backup_site, images
+from fixtures.backup_sites import PASSWORD, BackupSite, backup_site, images, write_only_front
 from pacs.backup import escrow, signing
 
 
@@ -134,9 +134,7 @@ def test_image_that_no_backup_has_is_stored_when_it_is_sent_again(
     """What came after the last run and was lost with the disk is listed; Orthanc alone would say that it has it."""
     assert saved
     late = images(tmp_path, study="late", slices=3)
-    known = set(site.stored_uuids())
-    site.store(late)
-    for path in (path for name, path in site.stored_uuids().items() if name not in known):
+    for path in new_files(site, late).values():
         path.unlink()
     assert site.command("restore", "lost", "--plan", "--place", "clinic") == 0
     assert site.command("consistency") == 5
@@ -149,6 +147,69 @@ def test_image_that_no_backup_has_is_stored_when_it_is_sent_again(
     (table,) = folder.glob("*.csv")
     with table.open() as file:
         assert [(row["PatientID"], row["LostImages"]) for row in csv.DictReader(file)] == [("BACKUP-late", "3")]
+
+
+def test_image_that_the_first_place_lacks_comes_from_another(
+    site: BackupSite, saved: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every place is asked: it is told what came from where and what none has, and nothing is forgotten unasked."""
+    assert saved
+    apart = new_files(site, images(tmp_path, study="apart", slices=2))
+    assert site.command("files") == 0
+    never = new_files(site, images(tmp_path, study="never", slices=1))
+    for repository in site.disk_folder.glob("files-*"):
+        shutil.rmtree(repository)
+    whole = {name: path.read_bytes() for name, path in apart.items()}
+    half, *gone = apart.values()
+    half.write_bytes(half.read_bytes()[:100])
+    for path in (*gone, *never.values()):
+        path.unlink()
+    site.stop_rest_server()
+    assert site.command("restore", "lost", "--do", "--place", "disk") == 4
+    assert "nobody answers" in capsys.readouterr().err
+    assert site.command("restore", "files", "--do", "--place", "disk") == 0
+    site.start_rest_server()
+    assert site.command("restore", "lost", "--plan", "--place", "disk") == 0
+    assert f"{len(gone)} at clinic" in capsys.readouterr().out
+    assert site.command("restore", "files", "--do", "--place", "disk") == 0
+    assert f"{len(apart)} from clinic" in capsys.readouterr().out
+    assert {name: path.read_bytes() for name, path in apart.items()} == whole
+    newest = max((site.folder / "state" / "restored").glob("*.csv"))
+    with newest.open() as file:
+        listed = {row["File"]: row["Place"] for row in csv.DictReader(file)}
+    assert listed == dict.fromkeys(apart, "clinic") | dict.fromkeys(never, "")
+    assert site.command("restore", "lost", "--do", "--place", "disk") == 0
+    assert site.command("consistency") == 0
+
+
+def test_place_that_gives_nothing_back_is_asked_by_the_way_that_its_keeper_opened(
+    site: BackupSite, saved: list[Path], tmp_path: Path
+) -> None:
+    """The same place at another port was read: what it lacks is lost; alone, it could not be asked."""
+    assert saved
+    assert site.command("nightly") == 0
+    clinic = {"name": "clinic", "kind": "rest", "append_only": True, "write_only": True}
+    opened = {"name": "restore", "kind": "rest", "url": f"rest:http://127.0.0.1:{site.rest_port}/pacs"}
+    for name in ("PASSWORD", "LOGIN"):
+        shutil.copy(site.credentials / f"BACKUP_CLINIC_{name}", site.credentials / f"BACKUP_RESTORE_{name}")
+    for path in new_files(site, images(tmp_path, study="front", slices=1)).values():
+        path.unlink()
+    former = site.settings_file.read_text()
+    with write_only_front(tmp_path, site.rest_port) as port:
+        closed = clinic | {"url": f"rest:http://127.0.0.1:{port}/pacs"}
+        for places, status in (([closed], 4), ([opened, closed], 0)):
+            site.write_settings(places=places)
+            assert site.command("restore", "lost", "--do") == status
+    site.more.pop("places")
+    site.settings_file.write_text(former)
+    assert site.command("consistency") == 0
+
+
+def new_files(site: BackupSite, paths: list[Path]) -> dict[str, Path]:
+    """Store images and return the files that Orthanc made of them."""
+    known = set(site.stored_uuids())
+    site.store(paths)
+    return {name: path for name, path in site.stored_uuids().items() if name not in known}
 
 
 def test_new_machine_is_made_of_a_place_alone(site: BackupSite, saved: list[Path]) -> None:

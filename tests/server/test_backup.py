@@ -29,7 +29,7 @@ UNITS = [
     "consistency",
     "drill",
 ]
-TIMERS = [*UNITS[:3], "database@full", "database@incr", "check", "prune", "fixity", "consistency", "drill"]
+TIMERS = [*UNITS[:5], "database@incr", *UNITS[5:]]
 UNIT_SECONDS = 240
 PLACE = f"https://{backup_keeper.LOGIN}@{HOSTS['keeper']}:{backup_keeper.PORT}/pacs"
 REST = f"rest:{PLACE}"

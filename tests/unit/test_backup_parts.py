@@ -19,6 +19,7 @@ from pacs.backup.fixity import _Pass
 from pacs.backup.moments import decoded, encoded, extended
 from pacs.backup.places import MARKER, open_places
 from pacs.backup.points import RestorePoint, newest
+from pacs.backup.programs import as_owner
 from pacs.backup.restoring import _target
 from pacs.backup.retention import kept
 from pacs.backup.runs import Runs
@@ -212,6 +213,19 @@ def test_piece_of_the_log_is_copied_where_it_cannot_be_linked(tmp_path: Path, mo
     _link_or_copy(tmp_path / "piece", tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == b"log"
     assert (tmp_path / "copy").stat().st_mtime == 1_700_000_000
+
+
+def test_program_of_another_user_ends_with_the_run_that_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restore that was killed must not be written on by what it started as Orthanc's or PostgreSQL's user."""
+    owner = tmp_path.stat().st_uid or 1
+    monkeypatch.setattr(Path, "stat", lambda _: os.stat_result((0, 0, 0, 0, owner, owner, 0, 0, 0, 0)))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    words = as_owner(tmp_path, ["tar", "--extract"])
+    assert words[:2] == ["setpriv", f"--reuid={owner}"]
+    assert "--pdeathsig=KILL" in words
+    assert words[-3:] == ["--", "tar", "--extract"]
 
 
 def test_fixity_reads_every_file_within_its_days() -> None:

@@ -105,7 +105,7 @@ def _clean(site: Site) -> str:
 
 def _prepare(site: Site, options: argparse.Namespace) -> str:
     with site.place(options.place) as place:
-        place.prepare()
+        place.prepare(site.settings.work)
         place.require_reachable()
         saving.begin_anew_where_empty(site, place)
     return f"{options.place} is prepared."

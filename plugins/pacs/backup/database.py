@@ -67,12 +67,13 @@ class DatabaseBackup:
         return self.newest()
 
     def newest(self) -> dict[str, Any]:
-        """Return what there is: {at, size_bytes, repository_bytes, log_end, backups}. Raise BackupError: nothing."""
+        """Return what there is: {base, at, size_bytes, ..., backups, first}. Raise BackupError: nothing."""
         found = self._info()
         backups = found["backup"]
         newest = backups[-1]
         archive = found["archive"][-1] if found.get("archive") else {}
         return {
+            "base": newest["label"],
             "at": datetime.fromtimestamp(newest["timestamp"]["stop"], UTC).isoformat(),
             "size_bytes": newest["info"]["size"],
             "repository_bytes": newest["info"]["repository"].get("size", newest["info"]["repository"]["delta"]),

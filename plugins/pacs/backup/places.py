@@ -8,6 +8,7 @@ no more.
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import tempfile
@@ -87,12 +88,21 @@ class Place:
         """Return what is free on a local place's disk; of others nobody tells."""
         return shutil.disk_usage(self.settings.url).free if self.settings.kind is PlaceKind.LOCAL else None
 
-    def prepare(self) -> None:
-        """Mark a local place as ours."""
+    def prepare(self, owner: Path | None = None) -> None:
+        """Mark a local place as ours.
+
+        Parameters
+        ----------
+        owner : what belongs to whoever is to write there, where root prepares it.
+        """
         if self.settings.kind is PlaceKind.LOCAL:
             folder = Path(self.settings.url)
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             (folder / MARKER).touch()
+            if owner and os.geteuid() == 0:
+                facts = owner.stat()
+                for path in (folder, folder / MARKER):
+                    os.chown(path, facts.st_uid, facts.st_gid)
 
     def _host(self) -> tuple[str, int]:
         if self.settings.kind is PlaceKind.SFTP:

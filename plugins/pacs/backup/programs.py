@@ -38,7 +38,9 @@ def as_owner(path: Path, command: Command) -> Command:
     facts = path.stat()
     if os.geteuid() != 0 or facts.st_uid == 0:
         return command
-    return ["setpriv", f"--reuid={facts.st_uid}", f"--regid={facts.st_gid}", "--clear-groups", "--", *command]
+    # The kernel lets go of end_with_parent where the user changes.
+    user = [f"--reuid={facts.st_uid}", f"--regid={facts.st_gid}", "--clear-groups", "--pdeathsig=KILL"]
+    return ["setpriv", *user, "--", *command]
 
 
 def run(

@@ -30,6 +30,7 @@ def repair(site: Site, uuid: str, place_name: str = "") -> str:
             catalog.note_repaired(uuid)
             return f"{uuid} is as it was stored; nothing to do."
         fresh = site.settings.work / f"{uuid}.repair"
+        fresh.unlink(missing_ok=True)  # of one that was cut
         try:
             _fetch(place, catalog, one, fresh)
             kept = _swap(site.storage, uuid, fresh)
@@ -92,8 +93,8 @@ def _swap(storage: Storage, uuid: str, fresh: Path) -> Path | None:
     _give(staged, path if path.exists() else storage.folder)
     with staged.open("rb+") as file:
         os.fsync(file.fileno())
-    kept = storage.put_aside(uuid, BROKEN) if path.exists() else None
-    staged.rename(path)
+    kept = storage.link_aside(uuid, BROKEN) if path.exists() else None
+    staged.replace(path)
     return kept
 
 

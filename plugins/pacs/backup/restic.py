@@ -102,6 +102,10 @@ class Repository:
             raise self._fault(error) from error
         return True
 
+    def identity(self) -> str:
+        """Return what tells the repository from any other, whatever way it is reached by. Raises PlaceError."""
+        return str(json.loads(self._run("cat", "config", "--no-lock"))["id"])
+
     def save(
         self,
         folder: Path,

@@ -10,7 +10,8 @@ from pathlib import Path
 from pacs.backup import restoring, restoring_lost, restoring_studies
 from pacs.backup.errors import BackupError
 from pacs.backup.plans import Plan
-from pacs.backup.restoring import DatabaseRestore, FilesRestore
+from pacs.backup.restoring import DatabaseRestore
+from pacs.backup.restoring_files import FilesRestore
 from pacs.backup.restoring_studies import StudiesRestore
 from pacs.backup.site import Site
 
@@ -22,7 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     act = common.add_mutually_exclusive_group(required=True)
     act.add_argument("--plan", action="store_true", help="tell what it will do and what will be lost")
     act.add_argument("--do", action="store_true", help="tell, and do it")
-    common.add_argument("--place", default="", help="from this place")
+    common.add_argument("--place", default="", help="from this place; files: from this one first")
     common.add_argument("--to", default="", help="a moment with its time zone, or the LSN of a restore point")
     common.add_argument("--key", type=Path, help="the offline key")
     for name, text, more in (
@@ -39,6 +40,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         one.set_defaults(restore=_RESTORES[name])
         if more:
             one.add_argument("identifier", metavar=more)
+        if name == "lost":
+            one.add_argument("--without", action="append", default=[], help="do not ask this place: it is gone")
         if name == "configuration":
             one.add_argument("--into", type=Path, required=True, help="folder; / puts all where it was")
 
@@ -64,7 +67,7 @@ def _database(site: Site, options: argparse.Namespace, stack: ExitStack) -> _Wor
 
 
 def _files(site: Site, options: argparse.Namespace, stack: ExitStack) -> _Work:
-    work = FilesRestore(site, stack.enter_context(site.place(options.place)))
+    work = FilesRestore(site, stack.enter_context(site.places_from(options.place)))
     return work.plan(), work.do
 
 
@@ -75,9 +78,9 @@ def _orphans(site: Site, _: argparse.Namespace, stack: ExitStack) -> _Work:
 
 
 def _lost(site: Site, options: argparse.Namespace, stack: ExitStack) -> _Work:
-    place = stack.enter_context(site.place(options.place))
-    lost = restoring_lost.find(site, place)
-    return restoring_lost.plan(site, place, lost), lambda: restoring_lost.forget(site, lost)
+    places = stack.enter_context(site.places_from(options.place))
+    lost = restoring_lost.find(site, [one for one in places if one.name not in options.without])
+    return restoring_lost.plan(site, lost), lambda: restoring_lost.forget(site, lost)
 
 
 def _studies(site: Site, options: argparse.Namespace, stack: ExitStack) -> _Work:
@@ -98,10 +101,12 @@ def _configuration(site: Site, options: argparse.Namespace, stack: ExitStack) ->
 
 def _server(site: Site, options: argparse.Namespace, stack: ExitStack) -> _Work:
     """Database first, so that the list of studies is there in seconds; files follow, newest first."""
-    place = stack.enter_context(site.place(options.place))
-    first, then = DatabaseRestore(site, options.to, place), FilesRestore(site, place)
+    places = stack.enter_context(site.places_from(options.place))
+    place, *others = places
+    first, then = DatabaseRestore(site, options.to, place), FilesRestore(site, places)
     plan = first.plan()
     steps = [*plan.steps, f"fetch every file that the index names from {place.name}, newest first"]
+    steps += [f"look for what it lacks at {', then at '.join(one.name for one in others)}"] if others else []
     losses = [
         *plan.losses,
         f"what was not yet at {place.name} when the server was lost: of the database about a minute, of images five",

@@ -17,18 +17,18 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pacs.backup import consistency, copies, database, escrow, moments, packs, points, programs
+from pacs.backup import consistency, copies, database, escrow, moments, programs
+from pacs.backup.aside import Aside
 from pacs.backup.database import DatabaseBackup, recovery_options
 from pacs.backup.errors import BackupError, ProgramError
-from pacs.backup.orthanc_index import Attachment
 from pacs.backup.places import Place
 from pacs.backup.plans import Plan
 from pacs.backup.reached import reached
 from pacs.backup.runs import DATABASE_LOCK, FILES_LOCK, LOG_LOCK, PRUNE_LOCK
 from pacs.backup.site import Site
-from pacs.backup.storage import Storage
 
-_FORMER = "%Y%m%dT%H%M%S"
+# Notes of what a restore has moved aside; there as long as it is not done.
+_NOTES = "restore.json"
 _ELSEWHERE = "`points` tells which place goes back to which moments: --place."
 
 
@@ -46,6 +46,7 @@ class DatabaseRestore:
         self._settings = site.settings.database
         self._place = place
         self._target = _target(to)
+        self._aside = Aside(site.settings.state / _NOTES, self._settings.cluster)
 
     def plan(self) -> Plan:
         """Tell what will be done."""
@@ -59,6 +60,10 @@ class DatabaseRestore:
             f"restore it from {source} and replay the log to {until}",
             "start PostgreSQL, wait until the moment is reached, start Orthanc",
         ]
+        if moved := [str(former) for former in self._aside.moved.values() if former and former.exists()]:
+            steps.insert(
+                1, f"take back what a restore that was cut has moved, unless a whole one stands there: {moved}"
+            )
         losses = [f"whatever was committed after {until}: orders, messages, changes of studies"] if self._target else []
         kept = [
             "every image: files are not touched. `restore orphans` stores those again that came after the moment",
@@ -67,8 +72,12 @@ class DatabaseRestore:
         return Plan(f"PostgreSQL back to {until}", steps, losses, kept)
 
     def do(self) -> str:
-        """Do it, as root. Raise BackupError: PostgreSQL still runs; nothing was changed then."""
+        """Do it, as root. Raise BackupError: PostgreSQL still runs; nothing was changed then.
+
+        Cut at any moment it may be called again, also to another moment: it then begins with what was there before.
+        """
         with self._without_backups():
+            self._aside.take_back()
             return self._do()
 
     @contextmanager
@@ -93,8 +102,7 @@ class DatabaseRestore:
             raise BackupError(f"PostgreSQL runs on {cluster}.", remedy="Stop it first.")
         if fetched:
             self._replace_repository(fetched)
-        if cluster.exists():
-            cluster.rename(cluster.with_name(f"{cluster.name}.{datetime.now(UTC).strftime(_FORMER)}"))
+        self._aside.move(cluster)
         cluster.mkdir(mode=0o700)
         if self._settings.repository.stat().st_uid and not _is_own(cluster):
             programs.run(["chown", "--reference", self._settings.repository, cluster])
@@ -106,6 +114,7 @@ class DatabaseRestore:
         ]
         words += ["restore", *recovery_options(self._target)]
         programs.run(programs.as_owner(cluster, words))
+        self._aside.end()
         if services.postgresql:
             programs.run(["systemctl", "start", services.postgresql])
             self._wait_for_the_moment(services.postgresql)
@@ -148,7 +157,8 @@ class DatabaseRestore:
         return f"as it was sent on {copies.choose(place, self._moment).snapshot.at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
     def _repository_here(self) -> str:
-        self._require_reached(self._settings.repository)
+        if self._settings.repository.exists() or self._settings.repository not in self._aside.moved:
+            self._require_reached(self._settings.repository)
         return str(self._settings.repository)
 
     def _require_no_hole(self) -> None:
@@ -182,57 +192,10 @@ class DatabaseRestore:
     def _replace_repository(self, fetched: Path) -> None:
         """Take what was fetched into use; the former is kept."""
         repository = self._settings.repository
-        if repository.exists():
-            programs.run(["chown", "-R", "--reference", repository, fetched])
-            repository.rename(repository.with_name(f"{repository.name}.{datetime.now(UTC).strftime(_FORMER)}"))
+        if owned := next((path for path in (repository, self._settings.cluster) if path.exists()), None):
+            programs.run(["chown", "-R", "--reference", owned, fetched])
+        self._aside.move(repository)
         fetched.rename(repository)
-
-
-class FilesRestore:
-    """Every file that the index names and the storage area lacks, from a place; newest images first."""
-
-    def __init__(self, site: Site, place: Place) -> None:
-        self._site = site
-        self._place = place
-
-    def plan(self) -> Plan:
-        """Tell what is missing. The index must be there."""
-        missing = self._missing()
-        size = sum(one.size_bytes for one in missing)
-        what = f"{len(missing)} files ({size} bytes) from {self._place.name}"
-        steps = [f"fetch {what}, newest first, into {self._site.settings.storage}"]
-        steps.append("compare every file of the storage area with the index")
-        return Plan("Missing files back from the backup", steps, [], ["what is there already: no file is replaced"])
-
-    def do(self) -> str:
-        """Fetch. What no batch has is told in the answer."""
-        missing = {one.uuid: one for one in self._missing()}
-        storage, total = Storage(self._site.settings.storage), len(missing)
-        for batch in points.batches(self._place):
-            if not missing:
-                break
-            names = names_in(batch)
-            if wanted := names & missing.keys():
-                packs.extract(batch.repository, batch.snapshot.snapshot_id, storage.folder, names - wanted)
-            for uuid in wanted:
-                if storage.path(uuid).exists():
-                    missing.pop(uuid)
-        back, place = total - len(missing), self._place.name
-        self._site.runs.audit("files restored", place=place, files=back, still_missing=len(missing))
-        left = f" {len(missing)} are in no batch of {place}: {', '.join(sorted(missing)[:20])}." if missing else ""
-        return f"{back} files are back.{left}"
-
-    def _missing(self) -> list[Attachment]:
-        storage = Storage(self._site.settings.storage)
-        present = {entry.name for entry in storage.files()}
-        with self._site.index() as index:
-            return [one for one in index.paged() if one.uuid not in present]
-
-
-def names_in(batch: points.StoredBatch) -> set[str]:
-    """Return the names of a batch's files, by its lists."""
-    lists = packs.texts(batch.repository, batch.snapshot.snapshot_id, packs.LISTS)
-    return {line.partition(" ")[0] for _, text in lists for line in text.splitlines()}
 
 
 def orphans_plan(site: Site) -> tuple[Plan, list[Path]]:

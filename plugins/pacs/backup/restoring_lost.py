@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pacs.archive_http import HttpArchive
-from pacs.backup import consistency, packs, points, restoring
+from pacs.backup import consistency, packs, restoring_files
+from pacs.backup.errors import PlaceError
 from pacs.backup.orthanc_index import DICOM, Attachment, StudyName
 from pacs.backup.places import Place
 from pacs.backup.plans import Plan
+from pacs.backup.restoring_files import Asked
 from pacs.backup.site import Site
 from pacs.errors import NotFound
 
@@ -33,11 +35,11 @@ class Lost:
     Attributes
     ----------
     studies : attachments without a file, by study; None: of a patient.
-    elsewhere : how many more lack their file, which the place has.
+    asked : which places were asked, what more each has of what lacks its file, and which could not be asked.
     """
 
     studies: dict[StudyName | None, list[Attachment]]
-    elsewhere: int
+    asked: Asked
 
     @property
     def images(self) -> int:
@@ -45,33 +47,45 @@ class Lost:
         return sum(one.kind == DICOM for those in self.studies.values() for one in those)
 
 
-def find(site: Site, place: Place) -> Lost:
-    """Compare index, storage area and the lists of a place."""
+def find(site: Site, places: Sequence[Place]) -> Lost:
+    """Compare index, storage area and the lists of every place."""
     with site.index() as index:
         missing = consistency.compare(index, site.storage).missing
     names = {one.uuid for those in missing.values() for one in those}
-    there = set().union(*(names & restoring.names_in(batch) for batch in points.batches(place))) if names else set()
+    asked = restoring_files.look_for(places, names)
+    there = set().union(*asked.by_place.values())
     lost = {study: [one for one in those if one.uuid not in there] for study, those in missing.items()}
-    return Lost({study: those for study, those in lost.items() if those}, len(there))
+    return Lost({study: those for study, those in lost.items() if those}, asked)
 
 
-def plan(site: Site, place: Place, lost: Lost) -> Plan:
+def plan(site: Site, lost: Lost) -> Plan:
     """Tell what will be taken out of the index."""
     images, studies = lost.images, len(lost.studies)
+    nowhere = f"neither the storage area nor a place has ({', '.join(lost.asked.by_place) or 'none had to be asked'})"
     steps = [
-        f"list {images} images of {studies} studies whose file neither the storage area nor {place.name} has",
+        f"list {images} images of {studies} studies whose file {nowhere}",
         f"write that list, by study, into {site.settings.state / FOLDER}",
         "take them out of the index: a modality that sends them again is then heard",
     ]
     losses = [f"the names of these {images} images; their files are lost already"] if images else []
-    kept = [f"{lost.elsewhere} whose file {place.name} has: `restore files` brings them"] if lost.elsewhere else []
+    shares = lost.asked.shares("at")
+    kept = [f"what lacks its file and is in a backup: {shares}. `restore files` brings it"] if shares else []
+    kept += [f"all of it, until this is mended: {lost.asked.told_faults}"] if lost.asked.faults else []
     return Plan("Images that no backup has", steps, losses, kept)
 
 
 def forget(site: Site, lost: Lost) -> str:
-    """List them and take them out of the index, as root. After a cut another run lists and takes what is left."""
+    """List them and take them out of the index, as root. After a cut another run lists and takes what is left.
+
+    Raises PlaceError: not every place could be asked. What nothing names any more, `prune` lets go there some day.
+    """
     if not lost.studies:
-        return "No image is lost: every file that the index names is there, or at the place."
+        return "No image is lost: every file that the index names is there, or at a place."
+    if lost.asked.faults:
+        raise PlaceError(
+            f"{lost.images} images may be lost, and nothing was done. {lost.asked.told_faults}",
+            remedy="Again when it answers. A place that is gone for good is left out: --without NAME.",
+        )
     path = site.settings.state / FOLDER / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.csv"
     path.parent.mkdir(mode=0o700, exist_ok=True)  # it names patients
     with HttpArchive(site.settings.orthanc_url) as archive:

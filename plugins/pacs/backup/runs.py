@@ -90,6 +90,13 @@ class Runs:
         """Write what a run has learnt so far: the log is shipped by it while the images are still being sent."""
         self._write(run, outcome="running")
 
+    def forget(self, place: str, *kinds: str) -> bool:
+        """Forget what some runs told of a place; tell whether any had."""
+        told = [path for kind in kinds if (path := self._path(kind, place)).exists()]
+        for path in told:
+            path.unlink()
+        return bool(told)
+
     def audit(self, action: str, **facts: object) -> None:
         """Add a line to the audit trail; it is on the disk when this returns."""
         line = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "action": action, "uid": os.getuid(), **facts}

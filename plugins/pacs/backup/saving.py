@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +15,7 @@ from pacs.backup.database import DatabaseBackup
 from pacs.backup.errors import BackupError, Busy
 from pacs.backup.files import PACK_BYTES, Spool
 from pacs.backup.orthanc_index import Attachment, OrthancIndex
-from pacs.backup.overview import SITE
+from pacs.backup.overview import NOTED, SITE
 from pacs.backup.places import SYSTEM, Place
 from pacs.backup.points import months_at
 from pacs.backup.reached import reached
@@ -119,13 +119,17 @@ def _send_files(site: Site, spool: Spool, catalog: Catalog) -> None:
     spool.clear([place.name for place in site.settings.places])
 
 
-def introduce(site: Site) -> None:
+def introduce(site: Site, *, anew: str = "") -> None:
     """Tell the pages which places there are, how often things are done, and since when; no secret stands in it.
 
     What was never done counts from that moment on: it is late as soon as what was done once would be.
+
+    Parameters
+    ----------
+    anew : the place that begins once more.
     """
     former = read_status(site.settings.state / SITE)
-    since = {one["name"]: one.get("since", "") for one in former.get("places", ())}
+    since = {one["name"]: one.get("since", "") for one in former.get("places", ()) if one["name"] != anew}
     now = datetime.now(UTC).isoformat(timespec="seconds")
     shown = [
         {
@@ -147,10 +151,19 @@ def introduce(site: Site) -> None:
 
 
 def begin_anew_where_empty(site: Site, place: Place) -> None:
-    """Have all be sent to a place that has no images any more: a disk that was replaced, under the same name."""
+    """Have all be sent to a place that has nothing any more: a disk that was replaced, under the same name.
+
+    What was told of it goes with what it had: the log begins anew, the next `database --only send` sends the database,
+    and nothing is late before it could be done.
+    """
     if next(months_at(place, "files"), None) is None:
         with site.catalog() as catalog:
             catalog.forget_sent(place.name)
+            catalog.note(f"stored:{place.name}", 0)
+    if next(months_at(place, "database"), None) is None and site.runs.forget(place.name, "database", "log"):
+        (site.settings.state / NOTED.format(place=place.name)).unlink(missing_ok=True)
+        site.runs.audit("place begun anew", place=place.name)
+        introduce(site, anew=place.name)
 
 
 def _sum_up(catalog: Catalog, name: str, added: int) -> int:
@@ -173,24 +186,41 @@ def _save_system(site: Site, place: Place) -> None:
 
 
 def database(site: Site, *, full: bool, only: str | None = None) -> str:
-    """Make a base backup of PostgreSQL, as its user (`only` "save"), and send it to every place ("send")."""
-    with site.runs.lock(DATABASE_LOCK), site.runs.run("database") as run:
+    """Make a base backup of PostgreSQL, as its user (`only` "save"), and send it to every place that lacks it ("send").
+
+    Sending alone is for the hours between: a place that was out of reach, or is new, need not wait for the next one.
+    """
+    with site.runs.lock(DATABASE_LOCK):
         backup = DatabaseBackup(site.settings)
-        run.facts |= backup.newest() if only == "send" else backup.save(full=full)
-        run.sentence = f"{'Full' if full else 'Incremental'} backup of {run.facts['size_bytes']} bytes."
-        if only != "save":
-            with site.places() as opened:
-                each(opened, lambda place: _send_database(site, backup, place))
-        return run.sentence
+        if only == "send":
+            return _send_database(site, backup, backup.newest())
+        with site.runs.run("database") as run:
+            run.facts |= backup.save(full=full)
+            run.sentence = f"{'Full' if full else 'Incremental'} backup of {run.facts['size_bytes']} bytes."
+            if only is None:
+                _send_database(site, backup, run.facts)
+            return run.sentence
 
 
-def _send_database(site: Site, backup: DatabaseBackup, place: Place) -> None:
+def _send_database(site: Site, backup: DatabaseBackup, newest: Mapping[str, Any]) -> str:
+    """Send the newest base backup to the places that have not got it yet."""
+    lacking = [
+        one.name for one in site.settings.places if _told(site, f"database.{one.name}").get("base") != newest["base"]
+    ]
+    if lacking:
+        with site.places(*lacking) as opened:
+            each(opened, lambda place: _send_database_to(site, backup, place, newest["base"]))
+    return f"{newest['base']} was sent to {', '.join(lacking) or 'no place: each has it'}."
+
+
+def _send_database_to(site: Site, backup: DatabaseBackup, place: Place, base: str) -> None:
     with site.runs.run("database", place.name) as run:
         run.facts["added_bytes"] = backup.send(place, reached(site.settings.state, backup.log()))
         # It holds the log as it was when it was begun: what came while it was sent must follow.
         run.facts["whole_as_of"] = run.began.isoformat(timespec="seconds")
         run.sentence = f"{run.facts['added_bytes']} bytes sent."
         copies.note(site.settings.state, place)
+        run.facts["base"] = base  # last: what failed before is done again within the hour
 
 
 def ship(site: Site) -> str:

@@ -62,6 +62,14 @@ class Site:
         with self.places(*([name] if name else [])) as opened:
             yield opened[0]
 
+    @contextmanager
+    def places_from(self, name: str = "") -> Iterator[list[Place]]:
+        """Give all places while the block runs, the one of this name first; "": in the order of the settings."""
+        with self.places() as opened:
+            if name and name not in {one.name for one in opened}:
+                raise BackupSettingsError(f"There is no place {name} in backup.yml.")
+            yield sorted(opened, key=lambda one: one.name != name)
+
 
 def each(places_: Sequence[Place], work: Callable[[Place], None]) -> None:
     """Do some work at every place; what fails at one keeps it from none. Raise the first fault at the end."""

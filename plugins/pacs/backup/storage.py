@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,6 +63,14 @@ class Storage:
                 with os.scandir(second.path) as entries:
                     yield from (entry for entry in entries if is_uuid(entry.name))
 
+    def sizes(self) -> dict[str, int]:
+        """Return the size of every file, in bytes, by its name."""
+        sizes = {}
+        for entry in self.files():
+            with suppress(FileNotFoundError):  # deleted while we looked
+                sizes[entry.name] = entry.stat().st_size
+        return sizes
+
     def measure(self, uuid: str) -> Measured | None:
         """Read the file of this name; None when it is not there. Raises OSError when the disk can't read it."""
         try:
@@ -76,13 +85,23 @@ class Storage:
 
     def put_aside(self, uuid: str, folder: str) -> Path:
         """Move a file into `folder` beside the storage area and return where it is now; nothing is ever deleted."""
+        target = self._place_aside(uuid, folder)
+        self.path(uuid).rename(target)
+        return target
+
+    def link_aside(self, uuid: str, folder: str) -> Path:
+        """Keep a file in `folder`, too, for somebody who replaces it: at no moment there is none."""
+        target = self._place_aside(uuid, folder)
+        os.link(self.path(uuid), target)
+        return target
+
+    def _place_aside(self, uuid: str, folder: str) -> Path:
         aside = self.folder.parent / folder / f"{datetime.now(UTC):%Y-%m-%d}"
         aside.mkdir(parents=True, exist_ok=True, mode=0o700)
         target = aside / uuid
         number = 1
         while target.exists():
             target, number = aside / f"{uuid}.{number}", number + 1
-        self.path(uuid).rename(target)
         return target
 
 

@@ -91,7 +91,7 @@ def join(former: Path, trail: Path) -> None:
     """Put the lines of the lost server before those of this one, unless an attempt that was cut off did."""
     lines, own = (path.read_text(encoding="utf-8") if path.exists() else "" for path in (former, trail))
     if lines and not own.startswith(lines):
-        trail.write_text(lines + own, encoding="utf-8")
+        packs.write_durably(trail, lines + own)
 
 
 def is_whole(catalog: Path) -> bool:
