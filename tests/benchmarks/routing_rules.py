@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=2000)
     options = parser.parse_args()
     begin = time.perf_counter()
-    rules = parse_rules(_file(options.rules), KNOWN)
+    rules = parse_rules(rules_file(options.rules), KNOWN)
     print(f"{options.rules} rules read in {(time.perf_counter() - begin) * 1e3:.0f} ms")
     _report("as hospitals write them", rules, options.studies)
     expressions = "".join(_rule(n, "expression: '\"CT\" in Modality && age_years < {n}.0'") for n in range(10))
@@ -67,7 +67,8 @@ def _timed(rules: RuleSet, number: int) -> float:
     return (time.thread_time() - begin) * 1e3
 
 
-def _file(count: int) -> str:
+def rules_file(count: int) -> str:
+    """Return a file of so many rules, of each kind of condition; they send to the target `university`."""
     return "rules:\n" + "".join(_rule(number, CONDITIONS[number % len(CONDITIONS)]) for number in range(count))
 
 

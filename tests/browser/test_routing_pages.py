@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from fixtures.browsers import chromium
-from fixtures.page_checks import LOW_CONTRAST, NAMELESS, TOO_SMALL
+from fixtures.page_checks import LOW_CONTRAST, NAMELESS, OUT_OF_SIGHT, TOO_SMALL
 from fixtures.routed_studies import RULES, store_deliveries, write_routing
 from fixtures.running_pacs import RunningPacs, running
 from fixtures.worklist_entries import database_of
@@ -80,6 +80,7 @@ def test_page_fits_and_is_readable(
     assert page.evaluate(NAMELESS) == []
     if viewport is PHONE:
         assert page.evaluate(TOO_SMALL) == []
+        assert page.evaluate(OUT_OF_SIGHT) == []
     page.context.close()
 
 

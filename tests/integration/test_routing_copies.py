@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from pydicom import dcmread
@@ -17,12 +20,14 @@ from fixtures.orthanc_alone import OrthancAlone
 from pacs.database import Database
 from pacs.errors import ArchiveError, Conflict, NotFound
 from pacs.metrics import Metrics
-from pacs.ports import Json
+from pacs.ports import ChangeKind, Json, ResourceLevel
 from pacs.routing.actions.copies import StudyCopies
 from pacs.routing.actions.orders import TaskOrder, Tasks
 from pacs.routing.rules.figures import RuleFigures
 from pacs.routing.rules.ruleset import Subject
 from pacs.routing.rules.tasks import Task
+from pacs.studies import ChangeFeed, FeedChange
+from pacs.work import WorkState
 
 pytest_plugins = ("fixtures.orthancs", "fixtures.postgresql", "fixtures.databases")
 
@@ -33,8 +38,8 @@ CHANGES = {"InstitutionName": "Clínica Ñandutí", "StudyDescription": ""}
 class Dying:
     """An archive that is killed (kill -9) with the caller at a given moment: before or after an image is stored."""
 
-    def __init__(self, orthanc: OrthancAlone, at_image: int, *, after: bool) -> None:
-        self._orthanc, self._left, self._after = orthanc, at_image, after
+    def __init__(self, orthanc: OrthancAlone, at_image: int, *, after: bool, kills: bool = True) -> None:
+        self._orthanc, self._left, self._after, self._kills = orthanc, at_image, after, kills
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._orthanc.archive, name)
@@ -52,8 +57,48 @@ class Dying:
         return answer
 
     def _die(self) -> None:
-        self._orthanc.stop(signal.SIGKILL)
+        if self._kills:
+            self._orthanc.stop(signal.SIGKILL)
         raise ArchiveError("killed")
+
+
+class Counting:
+    """An archive of which is counted how many resources its answers name."""
+
+    def __init__(self, orthanc: OrthancAlone) -> None:
+        self._archive, self.named = orthanc.archive, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._archive, name)
+
+    def get_json(self, path: str) -> Json:
+        """Ask, and count."""
+        return self._counted(self._archive.get_json(path))
+
+    def post_json(self, path: str, body: Json) -> Json:
+        """Ask, and count."""
+        return self._counted(self._archive.post_json(path, body))
+
+    def _counted(self, answer: Json) -> Json:
+        self.named += json.dumps(answer).count("-")
+        return answer
+
+
+class Undoing:
+    """An archive that does something when the first image is stored."""
+
+    def __init__(self, orthanc: OrthancAlone, happens: Callable[[], object]) -> None:
+        self._archive, self._left = orthanc.archive, [happens]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._archive, name)
+
+    def post_bytes(self, path: str, body: bytes) -> Json:
+        """Store, and have it happen."""
+        answer = self._archive.post_bytes(path, body)
+        if path == "/instances" and self._left:
+            self._left.pop()()
+        return answer
 
 
 @pytest.fixture
@@ -189,6 +234,110 @@ def test_copy_that_is_undone_while_it_is_made_is_removed_whole(orthanc: OrthancA
     assert (record.undone_by, record.made_at, record.instances) == ("person:ana", None, 0)
 
 
+def test_copy_of_a_study_that_comes_image_by_image_costs_each_image_the_same(
+    orthanc: OrthancAlone, sqlite: Database
+) -> None:
+    """`on: instance`: after the first, an image is brought into the copy without a look at those that are there."""
+    order = stored(orthanc, 2)
+    counting: Any = Counting(orthanc)
+    copies = copies_of(sqlite, counting)
+    images = [one["ID"] for one in orthanc.archive.get_json(f"/studies/{order.orthanc_study_id}/instances")]
+    assert copies.make(_of_instance(order, images[0]))["images"] == 2
+    assert copies.make(_of_instance(order, images[1]))["images"] == 0
+    costs = []
+    for number in range(40):
+        image = dicom_image(
+            StudyInstanceUID=order.study_instance_uid, PatientID="P-1", SeriesInstanceUID="1.2.3", InstanceNumber=number
+        )
+        instance = orthanc.archive.post_bytes("/instances", as_file(image))["ID"]
+        before = counting.named
+        assert copies.make(_of_instance(order, instance))["images"] == 1
+        costs.append(counting.named - before)
+    assert max(costs) <= min(costs)
+    (record,) = copies.about(order.orthanc_study_id, "")
+    before = counting.named
+    (copied,) = orthanc.archive.post_bytes("/tools/lookup", record.copy_study_instance_uid.encode())
+    of_copy = {"orthanc_study_id": copied["ID"], "study_instance_uid": record.copy_study_instance_uid}
+    assert copies.make(TaskOrder(**(vars_of(order) | of_copy)))["reason"] == "it is a copy itself"
+    assert counting.named == before
+    assert (record.instances, sorted(studies(orthanc).values())) == (42, [42, 42])
+    assert copies.make(order)["images"] == 0
+
+
+def test_copy_that_stands_gets_what_came_late_whichever_rule_made_it(orthanc: OrthancAlone, sqlite: Database) -> None:
+    """Also one that was ordered by hand, when the study is stable once more; one that was undone gets nothing."""
+    order = stored(orthanc, 2)
+    tasks = Tasks(sqlite, RuleFigures(Metrics("1.2.3")))
+    copies = StudyCopies(sqlite, orthanc.archive, tasks)
+    copies.register()
+    copies.make(_by(order, "person:eva"))
+    stable = FeedChange(
+        ChangeKind.STABLE_STUDY, ResourceLevel.STUDY, order.orthanc_study_id, at=datetime.now(UTC), sequence=7
+    )
+    subscribers: list[Any] = []
+    copies.follow(cast("ChangeFeed", SimpleNamespace(subscribe=lambda _kinds, one: subscribers.append(one))))
+    image = dicom_image(StudyInstanceUID=order.study_instance_uid, PatientID="P-1", SeriesInstanceUID=generate_uid())
+    orthanc.archive.post_bytes("/instances", as_file(image))
+    with sqlite.session(write=True) as session:
+        subscribers[0](session, stable)
+    assert [result and result["images"] for result in worked(tasks)] == [1]
+    copies.undo(1, actor="person:ana")
+    worked(tasks)
+    with sqlite.session(write=True) as session:
+        subscribers[0](session, stable)
+    assert worked(tasks) == []
+
+
+@pytest.mark.parametrize("actor", ["", "person:eva"])
+def test_removal_goes_through_though_the_making_keeps_failing(
+    orthanc: OrthancAlone, database: Database, actor: str
+) -> None:
+    """Neither a making that waits for its next try, nor a dead letter, nor another task of the study holds it up."""
+    order = stored(orthanc, 3)
+    dying: Any = Dying(orthanc, 2, after=True, kills=False)
+    tasks = Tasks(database, RuleFigures(Metrics("1.2.3")))
+    copies = StudyCopies(database, dying, tasks)
+    copies.register()
+    other, given_up = Task("set", {"changes": {"StudyID": "7"}}), Task("set", {"changes": CHANGES})
+    subject = Subject(order.orthanc_study_id, order.study_instance_uid)
+    with database.session(write=True) as session:
+        tasks.put(session, subject, "A rule", given_up, actor="person:eva")
+    tasks.queue.claim(1)[0].reject("given up")
+    with database.session(write=True) as session:
+        tasks.put(session, subject, "Another rule", other)
+        tasks.put(session, subject, "A rule", Task("webhook", {"url": "https://away.example"}))
+        for _ in range(2):
+            tasks.put(session, subject, "A rule", Task("set", {"changes": CHANGES}), actor=actor)
+    for claim in tasks.queue.claim(3):
+        if claim.item.payload["parameters"] == {"changes": CHANGES}:
+            with pytest.raises(ArchiveError):
+                tasks.work(claim)
+        claim.retry("the archive refuses", after_seconds=600)
+    assert sorted(studies(orthanc).values()) == [2, 3]
+    copies.undo(1, actor="person:ana")
+    assert [result and result["removed"] for result in worked(tasks)] == [2]
+    assert sorted(studies(orthanc).values()) == [3]
+    (record,) = copies.about(order.orthanc_study_id, "")
+    assert (record.undone_by, record.made_at, record.instances) == ("person:ana", None, 0)
+    counts = tasks.queue.counts()
+    assert (counts[WorkState.CANCELLED], counts[WorkState.SKIPPED], counts[WorkState.WAITING]) == (2, 1, 2)
+    copies = StudyCopies(database, orthanc.archive, tasks)
+    assert copies.make(_by(order, "person:eva"))["images"] == 3
+
+
+def test_making_ends_when_it_is_undone_meanwhile(orthanc: OrthancAlone, sqlite: Database) -> None:
+    """A making of thousands of images does not go on for nothing; what it stored is removed."""
+    order = stored(orthanc, 4)
+    tasks = Tasks(sqlite, RuleFigures(Metrics("1.2.3")))
+    undoing: Any = Undoing(orthanc, lambda: StudyCopies(sqlite, orthanc.archive, tasks).undo(1, actor="person:ana"))
+    copies = StudyCopies(sqlite, undoing, tasks)
+    copies.register()
+    assert copies.make(order)["copied"] is False
+    assert sorted(studies(orthanc).values()) == [1, 4]
+    assert [result and result["removed"] for result in worked(tasks)] == [1]
+    assert sorted(studies(orthanc).values()) == [4]
+
+
 def test_order_is_done_in_the_queue_of_either_database(orthanc: OrthancAlone, database: Database) -> None:
     """As the rules put it: by the queue, with who asked for it; a study that is gone is no fault."""
     order = stored(orthanc, 2)
@@ -216,6 +365,10 @@ def worked(tasks: Tasks) -> list[Any]:
 
 def _by(order: TaskOrder, actor: str) -> TaskOrder:
     return TaskOrder(**(vars_of(order) | {"actor": actor}))
+
+
+def _of_instance(order: TaskOrder, instance: str) -> TaskOrder:
+    return TaskOrder(**(vars_of(order) | {"parameters": {"changes": CHANGES, "instance": instance}}))
 
 
 def _of_copy(order: TaskOrder, uid: str, instance: str, orthanc: OrthancAlone) -> TaskOrder:

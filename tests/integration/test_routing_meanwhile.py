@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from pydicom.uid import SecondaryCaptureImageStorage
 from pynetdicom import evt
 
@@ -22,6 +24,7 @@ from pacs.routing.delivery.queues import Queues
 from pacs.routing.delivery.states import DeliveryState
 from pacs.routing.orders import DeliveryOrder
 from pacs.routing.prefetch.service import Prefetch
+from pacs.work import Reject
 
 pytest_plugins = ("fixtures.orthancs", "fixtures.postgresql", "fixtures.databases", "fixtures.register_project")
 
@@ -104,6 +107,19 @@ def test_priors_leave_without_the_name_when_the_study_does(database: Database) -
     assert prefetch(TaskOrder("prefetch", "r", study["orthanc_study_id"], "", None, wish))["ordered"] == 1
     (delivery,) = Overview(database).of_study(prior["orthanc_study_id"])
     assert delivery.deidentify == "register"
+
+
+def test_priors_that_can_never_be_brought_are_a_dead_letter_at_once(database: Database) -> None:
+    """Without a patient ID, or from what became a folder since the rule was checked: told, and not tried for days."""
+    patient = {"PatientID": "P-78", "PatientBirthDate": "19700101"}
+    study, nobodys = study_row(**patient), study_row(PatientID="")
+    store_rows(database, study, nobodys)
+    folder: Any = SimpleNamespace(argument=lambda: {"kind": "folder", "path": "/mnt/research"})
+    nowhere: Any = None
+    prefetch = Prefetch(database, nowhere, Ledger(database, Queues(database)), lambda _name: folder)
+    for row, words in ((study, "kind folder"), (nobodys, "no patient ID")):
+        with pytest.raises(Reject, match=words):
+            prefetch(TaskOrder("prefetch", "r", row["orthanc_study_id"], "", None, {"from": "research"}))
 
 
 def once(happens: Callable[[], object]) -> Callable[[evt.Event], None]:

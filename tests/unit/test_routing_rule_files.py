@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from fixtures.broken_rules import BROKEN, KNOWN, one_rule
 from pacs.routing.orders import STAT, Transfer
 from pacs.routing.rules.errors import RulesError
 from pacs.routing.rules.reading import parse_rules
+from pacs.routing.rules.ruleset import Subject, Verdict
 from pacs.routing.rules.tasks import Send, Task
 from pacs.routing.rules.triggers import Event
 
@@ -48,6 +50,22 @@ def test_broken_file_is_refused_with_line_and_cure(text: str, line: int, words: 
         parse_rules(text, KNOWN)
     told = error.value.faults
     assert any(fault.startswith(f"rules.yaml, line {line}: ") and words in fault for fault in told), told
+
+
+def test_priors_are_only_brought_from_what_can_be_searched() -> None:
+    """A folder gets earlier studies, and has none to give; with no archive at all that is said."""
+    parse_rules(one_rule(do="- prefetch: {from: university, to: folder-x}"), KNOWN)
+    with pytest.raises(RulesError, match=r"none in targets\.yaml yet"):
+        parse_rules(one_rule(do="- prefetch: {from: folder-x}"), replace(KNOWN, archives=tuple))
+
+
+def test_alternative_of_either_rule_counts_when_two_send_to_one_target() -> None:
+    """A rule that says who gets the study else is not overruled by one before it that says nothing."""
+    plain = one_rule(do="- send: university")
+    careful = one_rule(do="- send: university\n        instead: night-reader").replace("name: A", "name: B")
+    rules = parse_rules(plain + careful.removeprefix("rules:\n"), KNOWN)
+    (order,) = Verdict(rules.rules).orders(Subject("s", "1.2"), "")
+    assert (order.rule, order.alternatives) == ("A", ("night-reader",))
 
 
 def test_thirty_broken_files_are_tried() -> None:

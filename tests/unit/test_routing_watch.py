@@ -81,11 +81,12 @@ class Hospital:
         book.activate(RULES, actor="person:test")
         figures = RuleFigures(Metrics("1.2.3"))
         self.tasks = Tasks(database, figures)
+        self.journal = DecisionJournal(database, clock=lambda: self.now)
         self.router = Router(
             database,
             book,
             Gatherer(database, self.archive),
-            journal=DecisionJournal(database),
+            journal=self.journal,
             tasks=self.tasks,
             order=lambda *_: None,
             figures=figures,
@@ -99,6 +100,15 @@ class Hospital:
         """Return event, study and detail of what was noted so far, oldest first."""
         items = self.router.queue.list_items(*WorkState)[::-1]
         return [(item.payload["event"], item.payload["orthanc_id"], item.payload["detail"]) for item in items]
+
+    def decide(self) -> None:
+        """Decide what was noted, as far as the journal has it."""
+        while claims := self.router.queue.claim(1):
+            note = claims[0].item.payload
+            with self.database.session(write=True) as session:
+                occasion = Occasion(Event(note["event"]), note["detail"])
+                self.journal.note(session, Subject(note["orthanc_id"], "1.2.3"), occasion, 1, Verdict(()))
+                claims[0].complete(session=session)
 
     def look_at(self, hour: int, *, days: int = 0) -> None:
         """Look at another time."""
@@ -157,6 +167,40 @@ def test_schedule_is_kept_up_after_a_standstill(hospital: Hospital) -> None:
     hospital.watch.look()
     study = _stored(hospital, datetime(2026, 11, 20, 21, 0, tzinfo=ASUNCION))
     hospital.look_at(9, days=2)
+    assert [note[1] for note in hospital.notes()] == [study]
+
+
+@pytest.mark.parametrize("days_ahead", [3, 7, 31, 370])
+@pytest.mark.parametrize("fires_meanwhile", [False, True])
+def test_schedule_goes_on_though_the_clock_was_ahead(
+    hospital: Hospital, days_ahead: int, *, fires_meanwhile: bool
+) -> None:
+    """After a clock that was ahead the next time is the next one by the clock of now; each study is noted once."""
+    hospital.look_at(21, days=-1)
+    before = _stored(hospital, datetime(2026, 11, 20, 10, 0, tzinfo=ASUNCION))
+    hospital.look_at(23, days=days_ahead if fires_meanwhile else 0)
+    hospital.look_at(23, days=days_ahead)
+    ahead = _stored(hospital, hospital.now)
+    hospital.decide()
+    hospital.look_at(23, days=days_ahead + 3)
+    hospital.decide()
+    hospital.look_at(23, days=1)
+    hospital.look_at(9, days=3)
+    after = _stored(hospital, datetime(2026, 11, 23, 10, 0, tzinfo=ASUNCION))
+    for day in range(3, days_ahead + 10):
+        hospital.look_at(23, days=day)
+        hospital.decide()
+    assert sorted(note[1] for note in hospital.notes()) == sorted([before, ahead, after])
+
+
+def test_schedule_asks_nothing_twice_after_a_clock_that_was_behind(hospital: Hospital) -> None:
+    """A server that starts with the date of long ago, and gets the right one later, begins nothing anew."""
+    hospital.look_at(21, days=-1)
+    study = _stored(hospital, datetime(2026, 11, 20, 10, 0, tzinfo=ASUNCION))
+    hospital.look_at(23)
+    hospital.decide()
+    hospital.look_at(23, days=-9000)
+    hospital.look_at(23, days=3)
     assert [note[1] for note in hospital.notes()] == [study]
 
 

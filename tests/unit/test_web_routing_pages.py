@@ -183,7 +183,7 @@ def test_tester_tries_an_appointment_by_what_its_order_says(made: Pages) -> None
   - name: Priors of {}
     on: {} before appointment
     if: {{PatientID: P-1, age_years: at least 18, order_station: CT1}}
-    do: [{{prefetch: {{from: university}}}}]
+    do: [{{prefetch: {{from: night-reader}}}}]
 """
     text = "rules:" + priors.format("tomorrow", "1 day") + priors.format("today", "2 hours")
     rules.activate(text, actor="person:test")

@@ -134,7 +134,7 @@ class Routing:
         forgetting = Forgetting(self._database, self._settings.keep_days, self._queues.clock)
         supervisor.add("routing forgetting", forgetting.run)
         supervisor.add("routing counts", self.overview.run)
-        supervisor.add("routing failover", Failover(self.ledger, self.targets).run)
+        supervisor.add("routing failover", Failover(self.ledger, self.targets, self.lane).run)
         self._add_lanes()
         self.targets.on_change(self._add_lanes)
 

@@ -3,7 +3,7 @@
 A copy's UIDs follow from the study's and from the changes (RFC 9562 version 5, below 2.25: DICOM PS3.5 section B.2),
 and it is made instance by instance. So one that was cut off is continued, a second try makes nothing twice, images that
 come late get into the copy, and it is known which images of it are ours to remove. The removing is a task of the same
-queue and key as the making: the two never run at the same time, and neither is lost.
+queue and key as the making: the two never run at the same time. It withdraws what was still to be made.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from sqlalchemy.orm import Session
 
 from pacs.database import Database
 from pacs.errors import ArchiveError, Conflict, NotFound
-from pacs.ports import Archive, ResourceLevel
+from pacs.ports import Archive, ChangeKind, ResourceLevel
 from pacs.routing.actions.orders import TaskOrder, Tasks
 from pacs.routing.decisions.models import CopyRecord
-from pacs.routing.delivery.instances import OutgoingInstance, instances_of
+from pacs.routing.delivery.instances import OutgoingInstance, instance_of, instances_of
 from pacs.routing.rules.ruleset import Subject
 from pacs.routing.rules.tasks import Task
+from pacs.studies import ChangeFeed, FeedChange
 from pacs.work.queue import Clock, utc_now
 
 _log = logging.getLogger(__name__)
 _COPIES = uuid.UUID("b1c5a3f0-3d0e-5a51-8c0e-0d7a52f6e9aa")
-_REMOVE = "remove copy"
+_MAKE, _REMOVE = "set", "remove copy"
 # Others, such as "FilteredOut", are no fault to Orthanc.
 _STORED = frozenset({"Success", "AlreadyStored"})
 
@@ -48,30 +49,54 @@ class StudyCopies:
 
     def register(self) -> None:
         """Have copies made and removed here."""
-        self._tasks.register("set", self.make)
+        self._tasks.register(_MAKE, self.make)
         self._tasks.register(_REMOVE, self.remove)
 
     def make(self, order: TaskOrder) -> Mapping[str, Any]:
-        """Store a copy of a study with other attributes, or what a copy that there is lacks; never of such a copy."""
+        """Store a copy of a study with other attributes, or what a copy that there is lacks; never of such a copy.
+
+        Into a copy that was whole goes the `instance` of the order, where it names one, without a look at all others.
+        """
         changes = dict(order.parameters["changes"])
+        naming = _Naming(order.orthanc_study_id, changes)
+        # Before anything is listed: each image of a copy, and of a study whose copy was undone, may ask for it.
+        if self._known(order.study_instance_uid) is not None:
+            return {"copied": False, "reason": "it is a copy itself"}
+        before = self._known(naming.uid(order.study_instance_uid))
+        if before is not None and before.undone_at is not None and not order.actor:
+            return _undone(before)
         try:
-            instances = instances_of(self._archive, order.orthanc_study_id, None)
+            single = self._single(order, before)
+            instances = [single] if single else instances_of(self._archive, order.orthanc_study_id, None)
         except NotFound:
             return {"copied": False, "reason": "the study is gone"}
-        naming = _Naming(order.orthanc_study_id, changes)
         with self._database.session(write=True) as session:
-            if _copy_of_uid(session, order.study_instance_uid) is not None:
-                return {"copied": False, "reason": "it is a copy itself"}
             # Before the first image: whoever meets one knows that it is of a copy.
             record = self._record(session, order, changes, naming.uid(order.study_instance_uid))
             if record.undone_at is not None:
-                return {"copied": False, "reason": f"{record.undone_by} has undone it"}
+                return _undone(record)
             copy_id, copy_uid = record.id, record.copy_study_instance_uid
-        made = self._complete(instances, naming, order.study_instance_uid, self._there(copy_uid))
+        # One of many that come: asked for by itself, or a study would be listed as often as it has images.
+        there = self._instance_there(naming.uid(single.sop_instance_uid)) if single else self._there(copy_uid)
+        made = self._complete(copy_id, instances, naming, order.study_instance_uid, there)
         with self._database.session(write=True) as session:
             record = session.get_one(CopyRecord, copy_id)
-            record.made_at, record.instances = self._clock(), len(instances)
+            if record.undone_at is not None:
+                return _undone(record)
+            record.made_at, record.instances = self._clock(), record.instances + made if single else len(instances)
         return {"copied": True, "study_instance_uid": copy_uid, "images": made}
+
+    def follow(self, feed: ChangeFeed) -> None:
+        """Subscribe to the archive's changes: a copy that stands gets what came late, whichever rule made it."""
+        feed.subscribe({ChangeKind.STABLE_STUDY}, self._on_stable)
+
+    def _on_stable(self, session: Session, change: FeedChange) -> None:
+        standing = select(CopyRecord).where(
+            CopyRecord.orthanc_study_id == change.resource_id, CopyRecord.undone_at.is_(None)
+        )
+        for record in session.scalars(standing):
+            subject = Subject(record.orthanc_study_id, record.study_instance_uid)
+            self._tasks.put(session, subject, record.rule, Task(_MAKE, {"changes": dict(record.changes)}))
 
     def about(self, orthanc_study_id: str, study_instance_uid: str) -> Sequence[CopyRecord]:
         """Return the copies of a study, and what tells that it is one itself, oldest first."""
@@ -107,8 +132,11 @@ class StudyCopies:
             kept = session.get_one(CopyRecord, copy_id, with_for_update=True)
             # Now, and not when the images go: no rule that is asked meanwhile makes it again.
             kept.undone_at, kept.undone_by = self._clock(), actor
-            subject = Subject(kept.orthanc_study_id, kept.study_instance_uid)
-            self._tasks.put(session, subject, kept.rule, Task(_REMOVE, {"copy": copy_id}), actor=actor)
+            subject, changes = Subject(kept.orthanc_study_id, kept.study_instance_uid), dict(kept.changes)
+            # What keeps failing, or was ordered by hand before, would hold up the removing, or make it again.
+            self._tasks.withdraw(session, kept.orthanc_study_id, Task(_MAKE, {"changes": changes}))
+            removing = Task(_REMOVE, {"copy": copy_id, "changes": changes})
+            self._tasks.put(session, subject, kept.rule, removing, actor=actor)
         return kept
 
     def remove(self, order: TaskOrder) -> Mapping[str, Any]:
@@ -158,6 +186,18 @@ class StudyCopies:
             record.undone_at, record.undone_by, record.actor = None, "", order.actor
         return record
 
+    def _known(self, copy_study_instance_uid: str) -> CopyRecord | None:
+        found = select(CopyRecord).where(CopyRecord.copy_study_instance_uid == copy_study_instance_uid)
+        with self._database.session() as session:
+            return session.scalars(found).one_or_none()
+
+    def _single(self, order: TaskOrder, before: CopyRecord | None) -> OutgoingInstance | None:
+        """Return the instance that an order names, where the copy was whole before; None for all. Raises NotFound."""
+        instance = order.parameters.get("instance")
+        if instance is None or before is None or before.made_at is None:
+            return None
+        return instance_of(self._archive, order.orthanc_study_id, str(instance))
+
     def _there(self, study_instance_uid: str) -> dict[str, str]:
         """Return what there is of a study: Orthanc's identifiers by SOP Instance UID."""
         found: dict[str, str] = {}
@@ -167,12 +207,23 @@ class StudyCopies:
                 found |= {each.sop_instance_uid: each.orthanc_instance_id for each in instances}
         return found
 
+    def _instance_there(self, sop_instance_uid: str) -> dict[str, str]:
+        found = self._archive.post_bytes("/tools/lookup", sop_instance_uid.encode())
+        return {sop_instance_uid: found[0]["ID"]} if found else {}
+
     def _complete(
-        self, instances: Sequence[OutgoingInstance], naming: _Naming, study_instance_uid: str, there: Mapping[str, str]
+        self,
+        copy_id: int,
+        instances: Sequence[OutgoingInstance],
+        naming: _Naming,
+        study_instance_uid: str,
+        there: Mapping[str, str],
     ) -> int:
-        """Store what is not there yet of a copy; return how many."""
+        """Store what is not there yet of a copy, until it is undone; return how many."""
         missing = [one for one in instances if naming.uid(one.sop_instance_uid) not in there]
-        for one in missing:
+        for number, one in enumerate(missing):
+            if self._is_undone(copy_id):
+                return number
             file = self._archive.post_for_bytes(
                 f"/instances/{one.orthanc_instance_id}/modify",
                 {"Replace": naming.replaced(study_instance_uid, one), "Force": True},
@@ -184,6 +235,10 @@ class StudyCopies:
                     f"An image of a copy was not stored: {status}.", remedy="See why images are refused here."
                 )
         return len(missing)
+
+    def _is_undone(self, copy_id: int) -> bool:
+        with self._database.session() as session:
+            return session.scalars(select(CopyRecord.undone_at).where(CopyRecord.id == copy_id)).one() is not None
 
     def _remove(self, orthanc_instance_id: str) -> None:
         try:
@@ -210,6 +265,10 @@ class _Naming:
             "SeriesInstanceUID": self.uid(instance.series_instance_uid),
             "SOPInstanceUID": self.uid(instance.sop_instance_uid),
         }
+
+
+def _undone(record: CopyRecord) -> dict[str, Any]:
+    return {"copied": False, "reason": f"{record.undone_by} has undone it"}
 
 
 def _copy_of_uid(session: Session, study_instance_uid: str) -> CopyRecord | None:

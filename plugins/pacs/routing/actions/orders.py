@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from sqlalchemy import or_, select, text
 from sqlalchemy.orm import Session
 
 from pacs.database import Database
 from pacs.routing.rules.figures import RuleFigures
 from pacs.routing.rules.ruleset import Subject
 from pacs.routing.rules.tasks import Task
-from pacs.work import Claim, GiveBack, LeaseLost, QueueWorker, Reject, RetryPolicy, Supervisor, WorkQueue
+from pacs.work import Claim, GiveBack, LeaseLost, QueueWorker, Reject, RetryPolicy, StateConflict, Supervisor, WorkQueue
+from pacs.work.models import WorkItemRecord
+from pacs.work.states import WorkState
 
 QUEUE_NAME = "routing actions"
 # What was done is known for so long, and is not done again when a late image makes the study stable once more.
@@ -23,6 +27,8 @@ KEEP_DAYS = 30
 REPEATED = frozenset({"set"})
 _POLICY = RetryPolicy(max_attempts=None, max_age_seconds=3 * 24 * 3600)
 _THREADS = 2
+# Each takes away what the other puts there.
+_LABELS = frozenset({"label", "unlabel"})
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ class Tasks:
 
     Attributes
     ----------
-    queue : payload: a `TaskOrder`, key: the study.
+    queue : payload: a `TaskOrder`; key: what is done one after the other. What keeps failing holds up its like alone.
     """
 
     def __init__(self, database: Database, figures: RuleFigures) -> None:
@@ -78,7 +84,26 @@ class Tasks:
         payload = asdict(order) | {"parameters": dict(task.parameters)}
         del payload["actor"]
         dedupe = _digest(payload | {"occasion": occasion}) if occasion else None
-        return self.queue.put(payload | {"actor": actor}, key=subject.orthanc_study_id, dedupe=dedupe, session=session)
+        key = _key(subject.orthanc_study_id, task)
+        return self.queue.put(payload | {"actor": actor}, key=key, dedupe=dedupe, session=session)
+
+    def withdraw(self, session: Session, orthanc_study_id: str, task: Task) -> None:
+        """Have all of its kind and key undone that was ordered so far, and given up: nobody plays it again by mistake.
+
+        What is in work is asked to end; what is put next waits for that, and for no other try.
+        """
+        item = WorkItemRecord
+        ours = select(item.id, item.state, item.payload).where(
+            item.queue == self.queue.name,
+            item.ordering_key == _key(orthanc_study_id, task),
+            or_(text("holds_key"), item.state == WorkState.FAILED.value),
+        )
+        for item_id, state, payload in session.execute(ours).all():
+            if payload["kind"] == task.kind:
+                # One that ended at this very moment holds up nothing.
+                with suppress(StateConflict):
+                    end = self.queue.skip if state == WorkState.FAILED else self.queue.cancel
+                    end(item_id, session=session)
 
     def work(self, claim: Claim) -> Mapping[str, Any] | None:
         """Do one task. The handler of the queue."""
@@ -110,5 +135,14 @@ def _names(subject: Subject) -> tuple[str, str, str | None]:
     return subject.orthanc_study_id, subject.study_instance_uid, subject.orthanc_series_id
 
 
+def _key(orthanc_study_id: str, task: Task) -> str:
+    """Return what tasks share that are done one after the other: one copy, a study's labels, else all that they say."""
+    if task.kind in _LABELS:
+        return f"{orthanc_study_id} labels"
+    if "changes" in task.parameters:
+        return f"{orthanc_study_id} copy {_digest(task.parameters['changes'])}"
+    return f"{orthanc_study_id} {task.kind} {_digest(task.parameters)}"
+
+
 def _digest(payload: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(dict(payload), sort_keys=True).encode()).hexdigest()

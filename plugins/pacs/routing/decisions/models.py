@@ -83,7 +83,8 @@ class MarkRecord(Base):
 
     Attributes
     ----------
-    kind : "schedule" (when it last fired) or "label" (since when it is watched).
+    kind : "schedule" (when it last fired), "schedule before" (when it had fired before a standstill or a leap of the
+        clock), "appointment" (when it was last looked) or "label" (since when it is watched).
     """
 
     __tablename__ = "routing_marks"

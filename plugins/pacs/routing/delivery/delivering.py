@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import NoReturn
 
@@ -35,6 +35,7 @@ class Delivering:
     Parameters
     ----------
     argument : the target, as the child is told of it.
+    heard : called when the target accepted something.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Delivering:
         row: DeliveryRecord,
         target: Target,
         argument: Json,
+        heard: Callable[[], None],
     ) -> None:
         self._means = means
         self._children = children
@@ -55,7 +57,7 @@ class Delivering:
         self._target = target
         self._argument = argument
         self._now = means.ledger.queues.clock
-        self._shipping = Shipping(means, children, self._entry, argument)
+        self._shipping = Shipping(means, children, self._entry, argument, heard)
 
     def work(self) -> DeliveryState:
         """Bring it as far as it goes now, settle the claim when it is at its end, and tell which end.
@@ -106,8 +108,8 @@ class Delivering:
         if self._target.proof is Proof.NONE or self._row.deidentify or self._row.changes or self._is_lossy:
             # What it has of these has another identity there, or is not the same.
             return False
-        was_cut_off = self._row.state == DeliveryState.SENDING
-        return was_cut_off or (bool(getattr(self._target, "ask_first", False)) and not known)
+        was_cut_off = self._row.state == DeliveryState.SENDING or self._entry.progress.get("cut_off")
+        return bool(was_cut_off) or (bool(getattr(self._target, "ask_first", False)) and not known)
 
     @property
     def _is_lossy(self) -> bool:
@@ -124,6 +126,7 @@ class Delivering:
             with self._means.ledger.database.session(write=True) as session:
                 results.note(session, self._row.id, outcomes, self._now())
                 results.confirm(session, self._row.id, [one.sop_instance for one in outcomes])
+        self._entry.report(cut_off=False)
         return self._entry.known()
 
     # -- judging ---------------------------------------------------------------------------------------------------

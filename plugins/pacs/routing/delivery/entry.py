@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from sqlalchemy import select
@@ -37,8 +38,14 @@ class Entry:
             return results.known_of(session, self.row.id)
 
     def change(self, **values: Any) -> None:
-        """Set columns."""
-        self._ledger.change(self.row.id, values)
+        """Set columns.
+
+        Raises
+        ------
+        GiveBack : it ended meanwhile: an alternative took over.
+        """
+        if not self._ledger.change(self.row.id, values):
+            raise GiveBack
         for name, value in values.items():
             setattr(self.row, name, value)
 
@@ -48,7 +55,12 @@ class Entry:
         self._claim.report_progress(self.progress)
 
     def end(self, state: DeliveryState, error: str | None = None) -> DeliveryState:
-        """End it, and the work with it; what was ordered since this work began is another piece of work's to end."""
+        """End it, and the work with it; what was ordered since this work began is another piece of work's to end.
+
+        Raises
+        ------
+        GiveBack : as `change`.
+        """
         now = self._ledger.queues.clock()
         with self._ledger.database.session(write=True) as session:
             if self._has_successor(session):
@@ -57,7 +69,7 @@ class Entry:
             if state is DeliveryState.PROVEN:
                 values["proven_at"] = now
             self._claim.complete(session=session)
-            self._ledger.change(self.row.id, values, session=session)
+            self._set(values, session)
         return state
 
     def fail(self, error: str, remedy: str) -> NoReturn:
@@ -66,17 +78,21 @@ class Entry:
         Raises
         ------
         Reject : it is one.
-        GiveBack : it is none; this piece of work is done.
+        GiveBack : it is none; this piece of work is done, or as `change`.
         """
         with self._ledger.database.session(write=True) as session:
             is_superseded = self._has_successor(session)
             if is_superseded:
                 self._claim.complete(session=session)
             state = DeliveryState.WAITING if is_superseded else DeliveryState.FAILED
-            self._ledger.change(self.row.id, {"state": state.value, "error": error, "remedy": remedy}, session=session)
+            self._set({"state": state.value, "error": error, "remedy": remedy}, session)
         if is_superseded:
             raise GiveBack
         raise Reject(f"{error} {remedy}".strip())
+
+    def _set(self, values: Mapping[str, Any], session: Session) -> None:
+        if not self._ledger.change(self.row.id, values, session=session):
+            raise GiveBack
 
     def _has_successor(self, session: Session) -> bool:
         """Tell whether something was ordered since this work began: then the next one sees it, and ends it.

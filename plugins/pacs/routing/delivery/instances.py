@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
+from pacs.errors import NotFound
 from pacs.ports import Archive, Json
 
 # Fewer than LimitFindInstances, beyond which Orthanc cuts its answer without a word.
@@ -62,6 +63,17 @@ def instances_of(archive: Archive, orthanc_study_id: str, series: Sequence[str] 
         if entry["ParentSeries"] in all_series and (series is None or entry["ParentSeries"] in series)
     ]
     return sorted(found, key=lambda one: (one.series_instance_uid, one.sop_instance_uid))
+
+
+def instance_of(archive: Archive, orthanc_study_id: str, orthanc_instance_id: str) -> OutgoingInstance:
+    """Return one instance of a study, whatever the study's size. Raises as `instances_of`."""
+    found = archive.get_json(f"/instances/{orthanc_instance_id}")
+    # Not /series/ID, which names each of its instances.
+    asked = {"Level": "Series", "Query": {}, "ParentStudy": orthanc_study_id, "ResponseContent": ["MainDicomTags"]}
+    all_series = {one["ID"]: one for one in archive.post_json("/tools/find", asked)}
+    if found["ParentSeries"] not in all_series:
+        raise NotFound("This instance is of another study.")
+    return _instance(found, all_series[found["ParentSeries"]])
 
 
 def _found(archive: Archive, orthanc_study_id: str) -> Iterator[Json]:

@@ -102,7 +102,7 @@ class Lane:
         target = self._target(entry)
         self._require_young(entry, claim, target)
         self._require_open(row, target)
-        self._wait_while_away(claim)
+        self._wait_while_away(claim, entry)
         before = row.sent_bytes
         try:
             self._deliver(claim, row, target)
@@ -159,14 +159,23 @@ class Lane:
         if seconds > 0:
             raise Retry(f"It waits for {target.window}.", after=seconds)
 
-    def _wait_while_away(self, claim: Claim) -> None:
+    def _wait_while_away(self, claim: Claim, entry: Entry) -> None:
         """Wait until the target is to be looked for again; then whatever is most urgent goes first."""
         if self.presence.seconds_to_wait <= 0:
             return
+        self._park(entry)
         while (seconds := self.presence.seconds_to_wait) > 0:
             if claim.wait_for_stop(min(seconds, 1.0)):
                 break
         raise GiveBack
+
+    def _park(self, entry: Entry) -> None:
+        """Have it wait for its target, so that an alternative can take over, whatever a try left there before."""
+        if entry.row.state == DeliveryState.SENDING:
+            # We were ended in the middle: the next try asks first what is there.
+            entry.report(cut_off=True)
+        if entry.row.state != DeliveryState.WAITING:
+            entry.change(state=DeliveryState.WAITING.value)
 
     # -- delivering ------------------------------------------------------------------------------------------------
 
@@ -176,7 +185,15 @@ class Lane:
             # Not each time: many archives take a mere knock for a beginning association, and wait for the rest of it.
             self._stations.knock(argument)
         before = row.sent_bytes
-        delivering = Delivering(self._means, self.children, claim, row=row, target=target, argument=argument)
+        delivering = Delivering(
+            self._means,
+            self.children,
+            claim,
+            row=row,
+            target=target,
+            argument=argument,
+            heard=self.presence.note_heard,
+        )
         try:
             state = delivering.work()
         except (Reject, Retry):
@@ -195,6 +212,7 @@ class Lane:
         self._figures.count_fault(self.name, fault.kind.value)
         if fault.kind in {FaultKind.AWAY, FaultKind.CUT}:
             self.presence.note_away(fault.message, fault.remedy)
+            self._park(entry)
             self._note(row.id, error=fault.message, remedy=fault.remedy)
             if fault.kind is FaultKind.CUT and self._is_stuck(row, got_on=got_on):
                 # It may be this study that the target can't bear: it lets the others go first.

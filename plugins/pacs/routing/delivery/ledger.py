@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import batched
 from typing import Any
 
@@ -49,7 +49,7 @@ class Ledger:
         """
         rows: dict[tuple[str, str], DeliveryRecord] = {}
         for target in {order.target for order in orders}:
-            found = self._found(session, target, {one.orthanc_study_id for one in orders if one.target == target})
+            found = self.found(session, target, {one.orthanc_study_id for one in orders if one.target == target})
             rows |= {(row.orthanc_study_id, target): row for row in found}
         new: list[DeliveryRecord] = []
         for order in orders:
@@ -63,7 +63,7 @@ class Ledger:
         self._put(session, new)
         return [rows[order.orthanc_study_id, order.target].id for order in orders]
 
-    def _found(self, session: Session, target: str, studies: Iterable[str]) -> Iterator[DeliveryRecord]:
+    def found(self, session: Session, target: str, studies: Iterable[str]) -> Iterator[DeliveryRecord]:
         """Yield the deliveries of studies to a target, locked."""
         for some in batched(sorted(studies), _AT_ONCE, strict=False):
             yield from session.scalars(
@@ -112,7 +112,7 @@ class Ledger:
         """Have a delivery worked again, unless it is waiting for that already."""
         now = self.queues.clock()
         queue = self.queues.of(row.target)
-        pending = self._pending(session, row)
+        pending = self.pending(session, row)
         if pending is not None and anew:
             queue.cancel(pending, session=session)
             pending = None
@@ -136,7 +136,7 @@ class Ledger:
             for row, result in zip(ours, results, strict=True):
                 row.work_item_id = result.item_id
 
-    def _pending(self, session: Session, row: DeliveryRecord) -> int | None:
+    def pending(self, session: Session, row: DeliveryRecord) -> int | None:
         """Return the piece of work that will be worked for a delivery, None when there is none or it is in work."""
         if row.work_item_id is None:
             return None
@@ -166,12 +166,12 @@ class Ledger:
         NotFound : there is no such delivery.
         """
         with self._in(session) as current:
-            self._resume(current, self._locked(current, delivery_id), anew=True)
+            self._resume(current, self.locked(current, delivery_id), anew=True)
 
     def send_again(self, delivery_id: int, *, session: Session | None = None) -> None:
         """Send all of it once more, whatever is proven. Raises as `replay`."""
         with self._in(session) as current:
-            row = self._locked(current, delivery_id)
+            row = self.locked(current, delivery_id)
             self._forget_instances(current, row)
             self._resume(current, row, anew=True)
 
@@ -183,7 +183,7 @@ class Ledger:
         NotFound, StateConflict : no such delivery; or it is no dead letter.
         """
         with self._in(session) as current:
-            row = self._locked(current, delivery_id)
+            row = self.locked(current, delivery_id)
             if row.state != DeliveryState.FAILED:
                 raise StateConflict(
                     f"Delivery {delivery_id} is {row.state}.", remedy="Only a dead letter can be skipped."
@@ -194,7 +194,7 @@ class Ledger:
     def hurry(self, delivery_id: int, *, session: Session | None = None) -> None:
         """Put a delivery before all others of its target. Raises NotFound."""
         with self._in(session) as current:
-            row = self._locked(current, delivery_id)
+            row = self.locked(current, delivery_id)
             row.urgency = STAT
             self._resume(current, row, anew=True)
 
@@ -207,22 +207,10 @@ class Ledger:
         for row in session.scalars(found.with_for_update()):
             self._resume(session, row)
 
-    def divert(self, delivery_id: int, session: Session) -> int | None:
-        """Hand a delivery whose target is away to its next alternative; return the new delivery, None without one."""
-        row = self._locked(session, delivery_id)
-        if not row.alternatives or row.state != DeliveryState.WAITING:
-            return None
-        with suppress(NotFound, StateConflict):
-            # One that is in work waits for the target: it is given back as cancelled.
-            self.queues.of(row.target).cancel(row.work_item_id or 0, session=session)
-        following, *others = row.alternatives
-        row.state, row.diverted_to, row.changed_at = DeliveryState.DIVERTED.value, following, self.queues.clock()
-        series: Sequence[str | None] = row.series or [None]
-        return self.order([_order_like(row, one, following, tuple(others)) for one in series], session)[-1]
-
     # -- rows ------------------------------------------------------------------------------------------------------
 
-    def _locked(self, session: Session, delivery_id: int) -> DeliveryRecord:
+    def locked(self, session: Session, delivery_id: int) -> DeliveryRecord:
+        """Return a delivery, locked. Raises NotFound."""
         row = session.get(DeliveryRecord, delivery_id, with_for_update=True)
         if row is None:
             raise NotFound(f"There is no delivery {delivery_id}.", remedy="It may have been forgotten by its age.")
@@ -237,14 +225,18 @@ class Ledger:
         with self.database.session(write=True) as own:
             yield own
 
-    def change(self, delivery_id: int, values: Mapping[str, Any], *, session: Session | None = None) -> None:
-        """Set columns of a delivery."""
+    def change(self, delivery_id: int, values: Mapping[str, Any], *, session: Session | None = None) -> bool:
+        """Set columns of a delivery, but of none that has ended (an alternative may have taken over); tell which."""
+        row = DeliveryRecord
+        has_not_ended = row.state.not_in([state.value for state in ENDED])
         with self._in(session) as current:
-            current.execute(
-                update(DeliveryRecord)
-                .where(DeliveryRecord.id == delivery_id)
+            changed = current.execute(
+                update(row)
+                .where(row.id == delivery_id, has_not_ended)
                 .values(changed_at=self.queues.clock(), **values)
+                .returning(row.id)
             )
+            return changed.one_or_none() is not None
 
 
 def _has_begun(row: DeliveryRecord) -> bool:
@@ -268,21 +260,3 @@ def _asked(order: DeliveryOrder) -> dict[str, Any]:
 def transfer_of(row: DeliveryRecord) -> Transfer:
     """Return how the pixels of a delivery travel."""
     return Transfer(row.transfer.get("syntax"), row.transfer.get("quality"))
-
-
-def _order_like(
-    row: DeliveryRecord, orthanc_series_id: str | None, target: str, alternatives: tuple[str, ...]
-) -> DeliveryOrder:
-    return DeliveryOrder(
-        orthanc_study_id=row.orthanc_study_id,
-        study_instance_uid=row.study_instance_uid,
-        orthanc_series_id=orthanc_series_id,
-        target=target,
-        rule=row.rule,
-        urgency=row.urgency,
-        reason=f"{row.target} is away. {row.reason}".strip(),
-        alternatives=alternatives,
-        transfer=transfer_of(row),
-        deidentify=row.deidentify,
-        changes=row.changes,
-    )

@@ -41,6 +41,7 @@ class Presence:
         self._lock = threading.Lock()
         self._try_at = 0.0
         self._is_away: bool | None = None
+        self._failed_at: datetime | None = None
 
     @property
     def seconds_to_wait(self) -> float:
@@ -51,6 +52,11 @@ class Presence:
     def was_there(self) -> bool:
         """Whether it answered when it was last asked."""
         return self._is_away is False
+
+    @property
+    def failed_at(self) -> datetime | None:
+        """When it was last tried in vain; None when it answered since, or was not tried since the program runs."""
+        return self._failed_at
 
     def away_seconds(self) -> float:
         """Return for how long the target has been away; 0 when it is there."""
@@ -68,6 +74,7 @@ class Presence:
     def note_away(self, message: str, remedy: str) -> None:
         """Take note that nobody answered."""
         with self._lock:
+            self._failed_at = self._clock()
             if time.monotonic() < self._try_at:
                 return
             self._try_at = time.monotonic() + self._pause * random.uniform(0.8, 1.2)  # noqa: S311 (spreads load)
@@ -81,11 +88,17 @@ class Presence:
             row.error, row.remedy = message, remedy
             session.add(row)
 
+    def note_heard(self) -> None:
+        """Take note that it accepted something. Whether it takes a study whole is still to be seen."""
+        with self._lock:
+            self._failed_at = None
+
     def note_there(self, *, succeeded: bool = False) -> None:
         """Take note that it answered; `succeeded`: it took a study whole."""
         with self._lock:
             is_news, self._is_away = self._is_away is not False, False
             self._pause, self._try_at = self._first_pause, 0.0
+            self._failed_at = None
         if not is_news and not succeeded:
             return
         with self._database.session(write=True) as session:

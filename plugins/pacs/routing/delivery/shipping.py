@@ -19,7 +19,7 @@ from pacs.routing.delivery.identities import Identities, Identity
 from pacs.routing.delivery.instances import OutgoingInstance
 from pacs.routing.delivery.ledger import Ledger, transfer_of
 from pacs.routing.delivery.models import DeliveryRecord
-from pacs.routing.delivery.states import ENDED, DeliveryState
+from pacs.routing.delivery.states import ENDED, DeliveryState, InstanceState
 from pacs.routing.senders.outcome import Outcome
 from pacs.studies.instance_files import InstanceFiles
 from pacs.work import GiveBack
@@ -49,13 +49,17 @@ class Shipping:
     Parameters
     ----------
     argument : the target, as the child is told of it.
+    heard : called when the target accepted something.
     """
 
-    def __init__(self, means: Means, children: Children, entry: Entry, argument: Json) -> None:
+    def __init__(
+        self, means: Means, children: Children, entry: Entry, argument: Json, heard: Callable[[], None]
+    ) -> None:
         self._means = means
         self._children = children
         self._entry = entry
         self._argument = argument
+        self._heard = heard
 
     def send(self, lacking: Sequence[OutgoingInstance]) -> None:
         """Send what the target lacks.
@@ -76,17 +80,21 @@ class Shipping:
                 self._require_same_order(session)
                 results.note(session, row.id, outcomes, self._means.ledger.queues.clock())
             sizes.extend(one.size_bytes for one in outcomes)
+            if any(one.state == InstanceState.SENT for one in outcomes):
+                self._heard()
 
-        sent = Sent()
+        sent, state = Sent(), DeliveryState.WAITING
         try:
             with self._means.files.opened(lacking) as paths:
                 found = [replace(one, path=path) for one, path in zip(lacking, paths, strict=True)]
                 sent = self._shipped(found, identity, journal, told)
+            # Not for a moment one that waits, and that an alternative may take over: the target has it.
+            state = DeliveryState.CHECKING if sent.fault is None else state
         finally:
             journal.unlink(missing_ok=True)
             # All that was answered is written down: nothing is unknown but what was on the line.
             self._entry.change(
-                state=DeliveryState.WAITING.value,
+                state=state.value,
                 sent_bytes=row.sent_bytes + sum(sizes),
                 seconds=row.seconds + sent.seconds,
                 report=sent.report or row.report,

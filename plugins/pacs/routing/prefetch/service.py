@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pacs.database import Database
-from pacs.errors import InvalidInput, NotFound
+from pacs.errors import NotFound
 from pacs.ports import Archive, Json
 from pacs.routing.delivery.lane import Lane
 from pacs.routing.delivery.ledger import Ledger
@@ -19,10 +20,21 @@ from pacs.routing.prefetch.priors import Prior, Wish
 from pacs.studies.dicom_values import day
 from pacs.studies.models import StudyRecord
 from pacs.studies.names import fold
+from pacs.work import Reject, Retry
 from pacs.worklist.encoding import decoded
 from pacs.worklist.models import StepRecord
 
 _CHILD = "pacs.routing.prefetch.child"
+# C-FIND and C-MOVE; no other kind is asked for what it has of a patient.
+_SEARCHABLE = "dicom"
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the other archive has of what is wanted (Study Instance UIDs), and how many of it were brought here now."""
+
+    wanted: Sequence[str] = ()
+    retrieved: int = 0
 
 
 class PrefetchOrder(Protocol):
@@ -61,29 +73,43 @@ class Prefetch:
         Raises
         ------
         NotFound : the study is not in the index any more, or the appointment not in the worklist.
-        InvalidInput : it has no patient ID, so nothing is known to be of the same patient.
+        Reject : it has no patient ID, so nothing is known to be of the same patient; or `from` can't be searched.
         SendingFault : the other archive can't be asked, or does not send.
+        Retry : what came from there is to go on, and is not known here yet.
         """
         parameters = order.parameters
         own = self._own_of_step(parameters["step"]) if "step" in parameters else self._own(order.orthanc_study_id)
         wish = Wish.of(parameters)
-        retrieved = self._retrieved(own, wish, str(parameters["from"])) if parameters.get("from") else 0
+        found = self._retrieved(own, wish, str(parameters["from"])) if parameters.get("from") else _Found()
         ordered = self._ordered(own, wish, order) if parameters.get("to") else 0
-        return {"retrieved": retrieved, "ordered": ordered}
+        if parameters.get("to") and (coming := self._not_indexed(found.wanted)):
+            raise Retry(f"{coming} priors that were brought here are still on their way into the index.")
+        return {"retrieved": found.retrieved, "ordered": ordered}
 
     # -- from another archive --------------------------------------------------------------------------------------
 
-    def _retrieved(self, own: Prior, wish: Wish, source: str) -> int:
+    def _retrieved(self, own: Prior, wish: Wish, source: str) -> _Found:
         lane = self._lane(source)
         target = lane.argument()
+        if target["kind"] != _SEARCHABLE:
+            raise Reject(
+                f"{source} can't be searched for earlier studies: it is a target of kind {target['kind']}. Name one of "
+                f"kind {_SEARCHABLE} under `prefetch: from:` in the rule."
+            )
         asked = {"patient_id": own.patient_id, "with_body_parts": bool(wish.body_parts)}
         found = lane.children.ask(f"{_CHILD}:search", target, **asked)["studies"]
         here = self._here()
-        missing = [one.study_instance_uid for one in wish.chosen(own, map(_remote, found)) if not here(one)]
+        wanted = wish.chosen(own, map(_remote, found))
+        missing = [one.study_instance_uid for one in wanted if not here(one)]
         if missing:
             destination = self._archive.get_json("/system")["DicomAet"]
             lane.children.ask(f"{_CHILD}:retrieve", target, studies=missing, destination=destination)
-        return len(missing)
+        return _Found([one.study_instance_uid for one in wanted], len(missing))
+
+    def _not_indexed(self, study_instance_uids: Sequence[str]) -> int:
+        known = select(StudyRecord.study_instance_uid).where(StudyRecord.study_instance_uid.in_(study_instance_uids))
+        with self._database.session() as session:
+            return len(set(study_instance_uids) - set(session.scalars(known)))
 
     def _here(self) -> Callable[[Prior], bool]:
         def is_here(prior: Prior) -> bool:
@@ -152,9 +178,9 @@ class Prefetch:
 
 def _of_known_patient(own: Prior) -> Prior:
     if not own.patient_id:
-        raise InvalidInput(
-            "There is no patient ID: nothing is known to be of the same patient.",
-            remedy="Correct the study or the order, then route it again.",
+        raise Reject(
+            "There is no patient ID: nothing is known to be of the same patient. Correct the study or the order, then "
+            "route it again."
         )
     return own
 

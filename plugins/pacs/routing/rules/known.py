@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 type Names = Callable[[], Collection[str]]
 
@@ -19,12 +19,14 @@ class Known:
     Attributes
     ----------
     targets : of deliveries.
+    archives : those of them that can be searched, and asked to send.
     projects : of de-identification.
     destinations : of HL7 messages.
     presets : of 3D models.
     """
 
     targets: Names = _none
+    archives: Names = _none
     projects: Names = _none
     destinations: Names = _none
     presets: Names = _none
@@ -48,4 +50,4 @@ _ANYTHING = _Anything()
 
 def anything() -> Known:
     """Return what lets rules name anything: for rules that were in force, and whose targets may be gone."""
-    return Known(lambda: _ANYTHING, lambda: _ANYTHING, lambda: _ANYTHING, lambda: _ANYTHING)
+    return Known(*(lambda: _ANYTHING for _ in fields(Known)))

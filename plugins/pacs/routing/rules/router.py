@@ -211,7 +211,7 @@ class Router:
         for rule, task in verdict.tasks():
             # What is repeated anyway is asked for each time: it adds what came since.
             own = "" if task.kind in REPEATED or note.event is Event.APPOINTMENT else occasion
-            self._tasks.put(session, subject, rule, _with_step(task, note), occasion=own, actor=note.actor)
+            self._tasks.put(session, subject, rule, _with_cause(task, note), occasion=own, actor=note.actor)
         if note.event is Event.APPOINTMENT:
             # The journal is of studies, of which there is none yet.
             return
@@ -242,11 +242,14 @@ class Router:
         return Subject(study_id, study.study_instance_uid, orthanc_series_id), facts
 
 
-def _with_step(task: Task, note: Note) -> Task:
-    """Return a task with the step of the worklist that it is for, where that is what happened."""
-    if note.event is not Event.APPOINTMENT:
-        return task
-    return replace(task, parameters={**task.parameters, "step": step_of(note.orthanc_id)})
+def _with_cause(task: Task, note: Note) -> Task:
+    """Return a task with the step of the worklist, or the image, that it is for, where that is what happened."""
+    cause: dict[str, Any] = {}
+    if note.event is Event.APPOINTMENT:
+        cause = {"step": step_of(note.orthanc_id)}
+    elif note.event is Event.INSTANCE and task.kind in REPEATED:
+        cause = {"instance": note.orthanc_id}
+    return replace(task, parameters={**task.parameters, **cause}) if cause else task
 
 
 def _with_complete(event: Event) -> tuple[Event, ...]:

@@ -235,4 +235,5 @@ def _merged(first: DeliveryOrder, second: DeliveryOrder) -> DeliveryOrder:
     Where one of them hides the patient, that one counts: what was meant to leave without a name never leaves with it.
     """
     kept = second if second.deidentify and not first.deidentify else first
-    return replace(kept, urgency=max(first.urgency, second.urgency))
+    alternatives = first.alternatives or second.alternatives
+    return replace(kept, urgency=max(first.urgency, second.urgency), alternatives=alternatives)

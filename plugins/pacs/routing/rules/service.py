@@ -52,6 +52,7 @@ class RulesAround:
     Attributes
     ----------
     targets : names of targets that there are.
+    archives : names of those that can be searched, and asked to send.
     order : puts deliveries into the ledger, in the caller's transaction.
     time_zone : of the hospital.
     """
@@ -62,6 +63,7 @@ class RulesAround:
     models: Models
     outbox: Outbox
     targets: Names
+    archives: Names
     order: OrderDeliveries
     metrics: Metrics
     time_zone: tzinfo
@@ -100,6 +102,7 @@ class Rules:
         folder = settings.folder
         known = Known(
             targets=around.targets,
+            archives=around.archives,
             projects=partial(_projects, folder / "deidentify.yaml"),
             destinations=lambda: list(around.outbox.destinations),
             presets=lambda: list(Preset),
@@ -142,6 +145,7 @@ class Rules:
         """Subscribe to the archive and the worklist. After whoever lets images change the worklist."""
         if self._enabled:
             self._router.follow(feed, self._worklist)
+            self.copies.follow(feed)
 
     def add_to(self, supervisor: Supervisor) -> None:
         """Add the threads."""

@@ -208,9 +208,20 @@ def _prefetch(reading: _Reading) -> Task | None:
         if (name := _text(entries.get(key), "a target")) is not None:
             _check(entries[key], name, reading.known.targets(), "target", "targets.yaml")
             parameters[key] = name
+    if "from" in parameters:
+        _check_searchable(entries["from"], parameters["from"], reading.known)
     if entries and not entries.keys() & {"from", "to"}:
         reading.node.fault("`prefetch` needs `from:`, who has the earlier studies, or `to:`, who gets them.")
     return Task("prefetch", parameters)
+
+
+def _check_searchable(node: Node, name: str, known: Known) -> None:
+    archives = sorted(known.archives())
+    if name in known.targets() and name not in known.archives():
+        others = f"name one of {', '.join(archives)}." if archives else "there is none in targets.yaml yet; add it."
+        node.fault(
+            f'"{name}" can\'t be searched for earlier studies; targets of kind dicom can (C-FIND and C-MOVE): {others}'
+        )
 
 
 def _count(node: Node | None) -> int | None:

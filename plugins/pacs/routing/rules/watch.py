@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import batched
 
-from sqlalchemy import delete, select
+from sqlalchemy import Select, delete, exists, select
 from sqlalchemy.orm import Session
 
 from pacs.database import Database
 from pacs.ports import Archive, Json
-from pacs.routing.decisions.models import LabelRecord, MarkRecord
+from pacs.routing.decisions.models import DecisionRecord, LabelRecord, MarkRecord
 from pacs.routing.rules.appointments import Appointments
 from pacs.routing.rules.book import RuleBook
 from pacs.routing.rules.router import Note, Router
@@ -32,6 +32,8 @@ _REST = 5
 # As many studies with a label as before may be others: they are listed all the same after so long.
 _LIST_EVERY_SECONDS = 60.0
 _SCHEDULE, _LABEL = "schedule", "label"
+# Where a schedule stood before more than `_LONGEST_BACK` went by at once: a standstill, or a clock that is ahead.
+_SCHEDULE_BEFORE = "schedule before"
 # A server that was off for longer asks about its last week alone.
 _LONGEST_BACK = timedelta(days=7)
 _DELETED_AT_ONCE = 1000
@@ -101,17 +103,22 @@ class Watch:
 
     def _look_at_clock(self, schedule: Schedule) -> None:
         """Note the studies that came since a schedule's time before, when its time has come."""
-        due = schedule.last_before(self._clock().astimezone(self._time_zone)).astimezone(UTC)
+        now = self._clock()
+        due = schedule.last_before(now.astimezone(self._time_zone)).astimezone(UTC)
         with self._database.session(write=True) as session:
             mark = session.get(MarkRecord, (_SCHEDULE, schedule.words))
             if mark is None:
                 # A schedule that is new begins with its next time.
                 session.add(MarkRecord(kind=_SCHEDULE, name=schedule.words, at=due))
                 return
+            if mark.at > now:
+                _put_back(session, mark, due)
             if due <= mark.at:
                 return
+            if due - mark.at > _LONGEST_BACK:
+                session.merge(MarkRecord(kind=_SCHEDULE_BEFORE, name=schedule.words, at=mark.at))
             since, mark.at = max(mark.at, due - _LONGEST_BACK), due
-            ids = session.scalars(select(StudyRecord.orthanc_study_id).where(StudyRecord.last_update_at >= since)).all()
+            ids = session.scalars(_undecided(schedule, since)).all()
             notes = [Note(Event.SCHEDULE, study_id, schedule.words) for study_id in ids]
             self._router.put(session, notes, dedupe=f"{schedule.words} {due.isoformat()}")
         _log.info("routing: %s, %d studies", schedule.words, len(ids))
@@ -175,6 +182,34 @@ class Watch:
         while page := self._archive.post_json("/tools/find", question | {"Since": since, "Limit": _FOUND_AT_ONCE}):
             yield from page
             since += len(page)
+
+
+def _put_back(session: Session, mark: MarkRecord, due: datetime) -> None:
+    """Have a schedule go on that fired by a clock that was ahead: its next time is one by the clock of now.
+
+    What it was asked about meanwhile is known by its decisions. What it was not, because more time than `_LONGEST_BACK`
+    seemed to have gone by, is what came after its last time before that.
+    """
+    before = session.get(MarkRecord, (_SCHEDULE_BEFORE, mark.name))
+    mark.at = due if before is None else min(before.at, due)
+    if before is not None:
+        session.delete(before)
+    _log.warning("routing: %s fired by a clock that was ahead; it goes on by the clock of now", mark.name)
+
+
+def _undecided(schedule: Schedule, since: datetime) -> Select[str]:
+    """Return what asks for the studies that came since a moment, without those that it was decided about after that.
+
+    A clock that was wrong makes studies seem to have come since that the schedule was asked about.
+    """
+    decision = DecisionRecord
+    is_decided = exists().where(
+        decision.orthanc_study_id == StudyRecord.orthanc_study_id,
+        decision.event == Event.SCHEDULE.value,
+        decision.detail == schedule.words,
+        decision.at >= StudyRecord.last_update_at,
+    )
+    return select(StudyRecord.orthanc_study_id).where(StudyRecord.last_update_at >= since, ~is_decided)
 
 
 def _question(label: str) -> dict[str, Json]:

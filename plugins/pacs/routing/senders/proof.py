@@ -99,23 +99,35 @@ def associated(target: Mapping[str, Any], *sop_classes: UID) -> Iterator[Associa
     for sop_class in sop_classes:
         entity.add_requested_context(sop_class)
     tls = (context_of(target["tls"]), target["host"]) if target.get("tls") else None
-    where = f"{target['aet']} at {target['host']}:{target['port']}"
+    accepted: list[evt.Event] = []
     association = entity.associate(
         target["host"],
         target["port"],
         ae_title=target["aet"],
-        evt_handlers=[(evt.EVT_CONN_OPEN, without_delay)],
+        evt_handlers=[(evt.EVT_CONN_OPEN, without_delay), (evt.EVT_ACCEPTED, accepted.append)],
         tls_args=tls,
     )
     if not association.is_established:
-        why = "rejected the association" if association.is_rejected else "did not answer, or takes no such requests"
-        kind = FaultKind.AWAY if association.is_rejected else FaultKind.BUSY
-        raise SendingFault(kind, f"{where} {why}.", remedy=_PROOF_REMEDY)
+        raise _not_established(target, association, was_accepted=bool(accepted))
     try:
         yield association
     finally:
         if association.is_established:
             association.release()
+
+
+def _not_established(target: Mapping[str, Any], association: Association, *, was_accepted: bool) -> SendingFault:
+    """Return why there is no association: it is there and takes nothing of the kind, or not there for us."""
+    where = f"{target['aet']} at {target['host']}:{target['port']}"
+    if was_accepted:
+        return SendingFault(FaultKind.BUSY, f"{where} takes no such requests.", remedy=_PROOF_REMEDY)
+    if association.is_rejected:
+        return SendingFault(FaultKind.AWAY, f"{where} rejected the association.", remedy=_PROOF_REMEDY)
+    return SendingFault(
+        FaultKind.AWAY,
+        f"{where} did not answer.",
+        remedy="Check that it runs, its address and port, and the firewalls between.",
+    )
 
 
 def echo(target: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pacs.errors import NotFound
-from pacs.routing.targets.model import Target
+from pacs.routing.targets.model import DicomTarget, Target
 from pacs.routing.targets.reading import Secrets, TargetsError, credential, read_targets
 
 _log = logging.getLogger(__name__)
@@ -47,6 +47,10 @@ class Targets:
     def readers(self) -> list[str]:
         """Return the names of those that are outside readers, in order."""
         return sorted(name for name, target in self._in_force.items() if target.reader)
+
+    def archives(self) -> list[str]:
+        """Return the names of those that can be searched and asked to send (C-FIND and C-MOVE), in order."""
+        return sorted(name for name, target in self._in_force.items() if isinstance(target, DicomTarget))
 
     def get(self, name: str) -> Target:
         """Return a target.

@@ -70,6 +70,7 @@ def delivery(delivery_id: int) -> str:
         "routing_delivery.html",
         line=lines(services.database, [row])[0],
         refusals=services.routing.overview.refusals(delivery_id),
+        events=EVENT_TITLES,
         states=STATE_TITLES,
     )
 
