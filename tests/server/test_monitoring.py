@@ -27,7 +27,8 @@ UNITS = (
     "prometheus-postgres-exporter",
 )
 MOST_MEMORY_BYTES = 400 * 1024**2
-MOST_OF_A_CORE = 0.05
+# 5 % where nothing else runs: a busy machine counts more processor time for the same work.
+MOST_OF_A_CORE = 0.1
 MOST_SECONDS_TO_ANSWER_A_SCRAPE = 0.5
 WINDOW_SECONDS = 20
 # What is stored with and without monitoring, in turns.

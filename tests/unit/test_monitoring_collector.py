@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import datetime
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -156,3 +157,22 @@ def test_hl7_is_good_when_any_acknowledgment_comes(
     samples = {name: value for name, _, value in collector.hl7_acknowledgment({})}
 
     assert samples["pacs_probe_up"] == good
+
+
+def test_copy_of_the_logs_is_as_old_as_what_was_last_taken(
+    collector: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where none is wanted none is told of; one that never got anywhere is as old as the wish for it."""
+    wanted, sent = tmp_path / "pacs.conf", tmp_path / "state"
+    monkeypatch.setattr(collector, "LOG_COPY", wanted)
+    monkeypatch.setattr(collector, "LOG_COPY_STATE", sent)
+    assert list(collector.log_copy({})) == []
+    wanted.write_text("[Upload]\nURL=https://logs.test:19532\nServerKeyFile=/x\n")
+    os.utime(wanted, (1000, 1000))
+    (never,) = collector.log_copy({})
+    sent.touch()
+    os.utime(sent, (2000, 2000))
+    (once,) = collector.log_copy({})
+
+    name, receiver = "pacs_log_copy_last_sent_timestamp_seconds", {"receiver": "https://logs.test:19532"}
+    assert (never, once) == ((name, receiver, 1000), (name, receiver, 2000))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import threading
@@ -13,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -21,6 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from fixtures.mail_sink import mails, serve, text_of, wait_for
+from fixtures.message_receivers import NTFY_MOST_BYTES, as_ntfy_shows, awaited, path_of, ways
 from fixtures.monitoring_content import MONITORING, alerts, filled_in
 from fixtures.ports import free_port
 
@@ -131,45 +132,6 @@ def _wait(port: int, log: Path) -> None:
             return
 
 
-class _Ways(BaseHTTPRequestHandler):
-    """Everybody whom Alertmanager tells by HTTP: takes all, keeps what came by its path."""
-
-    came: dict[str, list[dict[str, Any]]]
-
-    def do_POST(self) -> None:
-        """Keep it, and answer as Telegram does."""
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.came.setdefault(self.path, []).append(body)
-        answer = b'{"ok": true, "result": {"message_id": 1, "date": 1, "chat": {"id": -5, "type": "group"}}}'
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@contextmanager
-def ways() -> Iterator[tuple[str, dict[str, list[dict[str, Any]]]]]:
-    """Run the receivers; give their address, and what comes by path."""
-    came: dict[str, list[dict[str, Any]]] = {}
-    with ThreadingHTTPServer(("127.0.0.1", 0), type("Ways", (_Ways,), {"came": came})) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", came
-        server.shutdown()
-
-
-def awaited(came: dict[str, list[dict[str, Any]]], path: str, count: int = 1) -> dict[str, Any]:
-    """Return the newest of so many things that came by a path."""
-    deadline = time.monotonic() + 30
-    while len(came.get(path, ())) < count:
-        assert time.monotonic() < deadline, came
-        time.sleep(0.1)
-    return came[path][-1]
-
-
 def starts(words: str) -> Callable[[str], bool]:
     """Return whether a mail's subject starts with these words."""
     return lambda text: text.startswith(words)
@@ -211,6 +173,19 @@ def test_broken_link_is_one_message_not_forty(tmp_path: Path) -> None:
         assert len(told.subjects()) == 1
 
 
+def test_closed_vpn_is_told_once(tmp_path: Path) -> None:
+    """What is looked at as VPN clients see it fails with the VPN; what the LAN sees does not, and is told."""
+    with alertmanager(tmp_path, **NEVER_QUIET) as told:
+        told.alert("VpnDown")
+        wait_for(told.folder, lambda text: "VPN" in text, 20)
+        told.alert("NameServiceWrong", instance="pacs.test (VPN)")
+        told.alert("WebPageUnreachable", instance="https://pacs.test/ (VPN)")
+        assert len(told.subjects()) == 1
+        told.alert("WebPageUnreachable", instance="https://pacs.test/")
+
+        assert len(told.subjects()) == 2
+
+
 def test_forty_devices_are_one_message(tmp_path: Path) -> None:
     """Alerts of one kind come together."""
     with alertmanager(tmp_path, **NEVER_QUIET) as told:
@@ -247,7 +222,7 @@ def test_each_way_is_told_and_told_of_the_end(tmp_path: Path) -> None:
             told.alert("Watchdog")
             ticket = awaited(came, "/tickets?key=1")
             message = awaited(came, "/bot1:a/sendMessage")
-            (topic,) = (path for path in _path_of(came, "/topic"))
+            (topic,) = path_of(came, "/topic")
             assert awaited(came, "/alive")["commonLabels"]["alertname"] == "Watchdog"
             told.end("ArchiveDown")
             assert awaited(came, "/tickets?key=1", 2)["status"] == "resolved"
@@ -259,20 +234,54 @@ def test_each_way_is_told_and_told_of_the_end(tmp_path: Path) -> None:
     assert int(message["chat_id"]) == -5
     assert "The archive (Orthanc) stands still" in message["text"]
     assert "pacs-runbook ArchiveDown" in message["text"]
-    asked = parse_qs(urlsplit(topic).query)
-    # ntfy fills these in from the JSON of the same request.
-    assert asked["template"] == ["yes"]
-    assert asked["title"] == ["{{.status}}: {{.commonLabels.alertname}}"]
-    assert asked["message"] == ["{{range .alerts}}{{.annotations.summary_en}} {{.annotations.action_en}} {{end}}"]
-    assert {"summary_en", "action_en"} <= came[topic][0]["alerts"][0]["annotations"].keys()
-    assert came[topic][0]["commonLabels"]["alertname"] == "ArchiveDown"
+    title, said = as_ntfy_shows(topic, came[topic][0])
+    assert title == "URGENT: Hospital"
+    assert said.startswith("The archive (Orthanc) stands still")
+    assert alerts()["ArchiveDown"]["annotations"]["action_en"] in said
+    title, said = as_ntfy_shows(topic, came[topic][1])
+    assert title == "Resolved: Hospital"
+    assert said.startswith("Resolved: The archive (Orthanc) stands still")
     assert {alert["labels"]["alertname"] for one in came["/alive"] for alert in one["alerts"]} == {"Watchdog"}
 
 
-def _path_of(came: dict[str, list[dict[str, Any]]], begin: str) -> list[str]:
-    """Return the paths that begin so, once there is one."""
-    deadline = time.monotonic() + 30
-    while not (found := [path for path in came if path.startswith(begin)]):
-        assert time.monotonic() < deadline, came
-        time.sleep(0.1)
-    return found
+def test_ntfy_takes_forty_devices(tmp_path: Path) -> None:
+    """A message that is too long would be refused, and nobody told: it tells of some, and how many more there are."""
+    devices = 40
+    with ways() as (address, came):
+        written = NEVER_QUIET | {"monitoring_ntfy": f"{address}/topic?auth=QmVhcmVyIHRr", "monitoring_language": "es"}
+        with alertmanager(tmp_path, **written) as told:
+            name = "Tomógrafo computado de la sala de emergencias del ala norte"
+            told.send([_silent(f"CT{number}", name) for number in range(devices)])
+            (topic,) = path_of(came, "/topic")
+            body = awaited(came, topic)
+
+    title, said = as_ntfy_shows(topic, body)
+    assert title == "Aviso: Hospital"
+    assert said.count(name) > 1
+    assert said.endswith(f"+ {devices - said.count(name)}")
+    assert len(said.encode()) <= NTFY_MOST_BYTES
+    assert parse_qs(urlsplit(topic).query)["auth"] == ["QmVhcmVyIHRr"]
+
+
+def _silent(station: str, name: str) -> dict[str, Any]:
+    """Return what Prometheus tells of a device that is silent, its sentence made as Prometheus makes it."""
+    rule = alerts()["ModalitySilent"]
+    start = re.compile(r"{{ with .*?{{ end }}", re.DOTALL)
+    words = {
+        key: start.sub(f"{name} ({station})", text).replace("{{ $value | humanizeDuration }}", "13h 27m 10s")
+        for key, text in rule["annotations"].items()
+    }
+    labels = {"alertname": "ModalitySilent", "site": "Hospital", "station": station, "name": name} | rule["labels"]
+    return {"labels": labels, "annotations": words}
+
+
+def test_title_names_what_still_holds(tmp_path: Path) -> None:
+    """Where one device is well again and another is not, the title is about the other; it says how many there are."""
+    with alertmanager(tmp_path, **NEVER_QUIET) as told:
+        told.send([_silent("CT1", "Emergency"), _silent("CT2", "Ward")])
+        assert " (2 avisos)" in wait_for(told.folder, starts("Emergency (CT1) no manda"), 20)
+        told.send([_silent("CT1", "Emergency") | {"endsAt": datetime.now(UTC).isoformat()}])
+
+        text = wait_for(told.folder, starts("Ward (CT2) no manda"), 20)
+
+    assert re.search(r"^Resuelto a las .* Emergency \(CT1\)", text, re.MULTILINE)

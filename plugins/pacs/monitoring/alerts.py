@@ -28,6 +28,8 @@ _SUBJECTS = (
     "file",
     "device",
     "certificate",
+    "receiver",
+    "integration",
     "country",
     "mountpoint",
     "thread",
