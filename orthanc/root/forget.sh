@@ -4,7 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 case $1 in
   data) directory=$data parts=(orthanc plugins log temporary .lock .demo-stored) ;;
-  cache) directory=$cache parts=(debian-* venv-* viewers-* server-* virtual-machine-* machines archives pycache tools.log .lock) ;;
+  cache) directory=$cache parts=(debian-* venv-* viewers-* validators-* server-* virtual-machine-* machines archives pycache tools.log .lock .validators.lock) ;;
   *) die "usage: forget.sh data|cache" ;;
 esac
 [ -d "$directory" ] || exit 0

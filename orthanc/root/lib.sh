@@ -21,6 +21,7 @@ server_layer() { echo "$cache/server-$(fingerprint "$here/packages-server.txt" "
 lock_file() { [ "$flavour" = test ] && echo "$checkout/requirements-dev.lock" || echo "$checkout/requirements.lock"; }
 venv_layer() { echo "$cache/venv-$flavour-$(fingerprint "$(lock_file)" "$here/build.sh")"; }
 viewers_layer() { echo "$cache/viewers-$(cd "$checkout/viewer-config" && find . -type f ! -name '*.md' ! -path './nginx/*' ! -path '*/__pycache__/*' | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c1-16)"; }
+validators_layer() { echo "$cache/validators-$(fingerprint "$checkout/tests/validators.json" "$here"/validators.{sh,py})"; }
 
 # Real studies to test with may lie beside the checkout; tests that want them are skipped where they do not.
 shared=()

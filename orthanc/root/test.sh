@@ -3,4 +3,5 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 "$here/build.sh" test
-exec "$here/enter.sh" --test --writable-checkout "${shared[@]}" -- "$@"
+"$here/validators.sh"
+exec "$here/enter.sh" --test --writable-checkout --read "$(validators_layer)" /run/validators "${shared[@]}" -- "$@"

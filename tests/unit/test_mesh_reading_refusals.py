@@ -22,6 +22,7 @@ from pydicom.uid import (
     JPEGLossless,
     JPEGLosslessSV1,
     JPEGLSLossless,
+    NuclearMedicineImageStorage,
     RLELossless,
     SecondaryCaptureImageStorage,
     generate_uid,
@@ -183,6 +184,92 @@ def _mosaics() -> Refused:
     return images, errors.UnsuitablePixels, []
 
 
+def _said_as(image: Dataset, keyword: str, text: str) -> Dataset:
+    """Give an image a number as no number is written; the wrong representation keeps pydicom from refusing it."""
+    image.add_new(keyword, "LO", text)
+    return image
+
+
+def _intercept_with_a_comma() -> Refused:
+    images = [_said_as(image, "RescaleIntercept", "-1024,0") for image in series(along(AXIAL, EVEN))]
+    return images, errors.UnsuitablePixels, []
+
+
+def _slope_of_one_no_number() -> Refused:
+    images = series(along(AXIAL, EVEN))
+    _said_as(images[4], "RescaleSlope", "n/a")
+    return images, errors.UnsuitablePixels, [images[4]]
+
+
+def _intercept_of_some() -> Refused:
+    images = series(along(AXIAL, EVEN), RescaleIntercept=-1024)
+    without(images[2], "RescaleIntercept", "RescaleSlope")
+    return images, errors.UnsuitablePixels, [images[2]]
+
+
+def _spacing_with_commas() -> Refused:
+    images = series(along(AXIAL, EVEN))
+    _said_as(images[1], "PixelSpacing", "0,7\\0,7")
+    return images, errors.NoPosition, [images[1]]
+
+
+def _spacing_at_the_detector_alone() -> Refused:
+    images = [without(image, "PixelSpacing") for image in series(along(AXIAL, EVEN), ImagerPixelSpacing=[0.2, 0.2])]
+    return images, errors.NoPosition, []
+
+
+def _frame_of_reference_of_each() -> Refused:
+    images = series(along(AXIAL, EVEN))
+    for image in images:
+        image.FrameOfReferenceUID = generate_uid()
+    return images, errors.SingleImage, images
+
+
+def _frame_without_position() -> Refused:
+    image = enhanced(along(AXIAL, EVEN))
+    without(image.PerFrameFunctionalGroupsSequence[3], "PlanePositionSequence")
+    return [image], errors.NoPosition, [image]
+
+
+def _frames_without_spacing() -> Refused:
+    image = enhanced(along(AXIAL, EVEN))
+    without(image.SharedFunctionalGroupsSequence[0], "PixelMeasuresSequence")
+    return [image], errors.NoPosition, [image]
+
+
+def _more_frames_than_described() -> Refused:
+    image = enhanced(along(AXIAL, EVEN))
+    image.PerFrameFunctionalGroupsSequence = image.PerFrameFunctionalGroupsSequence[:4]
+    return [image], errors.UnreadableInstance, [image]
+
+
+def _fewer_frames_than_described() -> Refused:
+    image = enhanced(along(AXIAL, EVEN))
+    image.NumberOfFrames = 5
+    return [image], errors.UnreadableInstance, [image]
+
+
+def _emission_tomography() -> Refused:
+    image = without(enhanced(along(AXIAL, EVEN)), "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
+    image.SOPClassUID, image.SpacingBetweenSlices, image.SliceVector = NuclearMedicineImageStorage, 2.0, [1, 2, 3]
+    return [image], errors.NoPosition, [image]
+
+
+def _twelve_bits_packed() -> Refused:
+    images = series(along(AXIAL, EVEN), BitsAllocated=12, BitsStored=12, HighBit=11)
+    return images, errors.UnsuitablePixels, []
+
+
+def _colors_of_a_palette() -> Refused:
+    images = series(along(AXIAL, EVEN), PhotometricInterpretation="PALETTE COLOR")
+    return images, errors.UnsuitablePixels, []
+
+
+def _another_region_without_a_number() -> Refused:
+    images = series(along(AXIAL, [*EVEN, 60.0, 62.0, 64.0]))
+    return images, errors.MissingSlice, images[6:8]
+
+
 def _no_images() -> Refused:
     images = [without(image, "PixelData") for image in series(along(AXIAL, EVEN))]
     return images, errors.NoImages, []
@@ -224,17 +311,22 @@ REFUSED: dict[str, Callable[[], Refused]] = {
         ),
         *(_none_with_orientation, _no_pixel_spacing, _ultrasound, _directions_not_perpendicular, _shifted_sideways),
         *(_color, _mosaics, _no_images, _pixels_cut, _damaged_stream, _unknown_syntax),
+        *(_intercept_with_a_comma, _slope_of_one_no_number, _intercept_of_some, _spacing_with_commas),
+        *(_spacing_at_the_detector_alone, _frame_of_reference_of_each, _frame_without_position),
+        *(_frames_without_spacing, _more_frames_than_described, _fewer_frames_than_described, _emission_tomography),
+        *(_twelve_bits_packed, _colors_of_a_palette, _another_region_without_a_number),
     )
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_series_is_refused_by_name(tmp_path: Path, name: str) -> None:
-    """What is no volume is refused with its kind, and the message names the instance at fault."""
+    """What is no volume is refused with its kind, the message names the instance at fault and what to do."""
     images, kind, at_fault = REFUSED[name]()
     with pytest.raises(kind) as refusal:
         read_series(written(images, tmp_path))
     assert 400 <= refusal.value.status < 500
+    assert refusal.value.remedy
     for image in at_fault[:1] if len(at_fault) > 2 else at_fault:
         assert image.SOPInstanceUID in refusal.value.sop_instance_uids
     assert any(uid in str(refusal.value) for uid in refusal.value.sop_instance_uids or [""])

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from fixtures.mesh_series import AXIAL, SAGITTAL, along, enhanced, off_place_mm, series, with_samples, written
-from pacs.mesh.errors import SamePlaceTwice, SeveralVolumes, UnknownSubVolume
+from pacs.mesh.errors import MissingSlice, SamePlaceTwice, SeveralVolumes, UnknownSubVolume
 from pacs.mesh.reading.series import estimate, read_series, sub_volumes
 
 EVEN = [0.0, 2.0, 4.0, 6.0, 8.0]
@@ -82,6 +82,95 @@ def test_acquisitions_that_overlap_are_told_apart(tmp_path: Path) -> None:
     for image in second:
         image.PixelData = bytes(len(image.PixelData))
     assert [one.count for one in sub_volumes(written(first + second, tmp_path))] == [4, 5]
+
+
+def _scan(number: int, places: list[list[float]], **attributes: object) -> list[Dataset]:
+    images = series(places, AcquisitionNumber=number, **attributes)
+    for image in images:
+        image.FrameOfReferenceUID = "1.2.3"
+    return images
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([0.0, 2.0, 4.0, 6.0, 8.0], [1.0, 3.0, 5.0, 7.0, 9.0]),
+        ([0.0, 2.0, 4.0, 6.0, 8.0], [5.5, 7.5, 9.5, 11.5]),
+        ([0.0, 2.0, 4.0, 6.0, 8.0], [0.5, 5.5, 10.5]),
+        ([0.0, 2.0, 4.0, 6.0, 8.0], [60.0, 62.0, 64.0, 66.0]),
+        ([0.0, 2.0, 4.0, 6.0, 8.0], [-30.0, -25.0, -20.0]),
+    ],
+    ids=["every other slice", "overlapping", "another gap", "another region", "a region before, another gap"],
+)
+def test_scans_are_not_mixed(tmp_path: Path, first: list[float], second: list[float]) -> None:
+    """Two scans with slices between each other, or with space between them, are two volumes, each in its place."""
+    files = written(_scan(1, along(AXIAL, first)) + _scan(2, along(AXIAL, second)), tmp_path)
+    found = sub_volumes(files)
+    assert sorted(one.count for one in found) == sorted([len(first), len(second)])
+    assert {one.description.rpartition(", ")[2] for one in found} == {"AcquisitionNumber 1", "AcquisitionNumber 2"}
+    assert all(off_place_mm(read_series(files, one.name)) <= 0.01 for one in found)
+
+
+def test_blocks_side_by_side_are_told_apart(tmp_path: Path) -> None:
+    """Blocks of slices, as of a spine, that are shifted against each other are a volume each."""
+    blocks = [[[0.0, 20.0 * block, 12.0 * block + 2.0 * number] for number in range(4)] for block in range(3)]
+    files = written([image for number, block in enumerate(blocks) for image in _scan(number, block)], tmp_path)
+    assert [one.count for one in sub_volumes(files)] == [4, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "attributes"),
+    [
+        ([0.0, 4.0, 8.0, 12.0], [2.0, 6.0, 10.0], {"Modality": "MR"}),
+        ([0.0, 2.0, 4.0, 6.0], [8.0, 10.0, 12.0], {}),
+        ([0.0, 2.0, 4.0, 6.0], [10.0, 15.0, 20.0, 25.0], {}),
+    ],
+    ids=["an MR in two passes", "one step after the other", "thin slices, then thick ones"],
+)
+def test_one_scan_in_steps_stays_one(
+    tmp_path: Path, first: list[float], second: list[float], attributes: dict[str, object]
+) -> None:
+    """Passes of an MR, and steps of a CT that follow each other, are one volume."""
+    images = _scan(1, along(AXIAL, first), **attributes) + _scan(2, along(AXIAL, second), **attributes)
+    files = written(images, tmp_path)
+    assert [one.count for one in sub_volumes(files)] == [len(images)]
+    assert off_place_mm(read_series(files)) <= 0.01
+
+
+@pytest.mark.parametrize("place", [5.3, 90.0], ids=["between slices", "beyond them"])
+def test_image_computed_of_the_others_is_no_slice(tmp_path: Path, place: float) -> None:
+    """A projection that lies between the slices, or far from them, is left out, and the volume says so."""
+    images = series(along(AXIAL, EVEN))
+    (projection,) = series(along(AXIAL, [place]), ImageType=["DERIVED", "PRIMARY", "PROJECTION IMAGE"])
+    volume = read_series(written([*images, projection], tmp_path))
+    assert off_place_mm(volume) <= 0.01
+    assert {warning.code: warning.values for warning in volume.warnings}["images_left_out"] == {"count": 1}
+
+
+@pytest.mark.parametrize("others", [[2], [3, 4], [0, 1, 2, 3], [0, 1, 2, 3, 4]], ids=str)
+def test_slices_of_another_kind_in_their_places_stay(tmp_path: Path, others: list[int]) -> None:
+    """Slices that were computed anew, each in its way, and stand where the others leave room belong to them."""
+    images = series(along(AXIAL, EVEN))
+    for number in others:
+        images[number].ImageType = ["DERIVED", "PRIMARY", f"AXIAL{number}"]
+    assert [one.count for one in sub_volumes(written(images, tmp_path))] == [len(EVEN)]
+
+
+def test_slice_between_two_steps_is_missed(tmp_path: Path) -> None:
+    """Where a scan goes on with another number, a slice that is missing there is refused, not taken for an end."""
+    images = _scan(1, along(AXIAL, [0.0, 2.0, 4.0, 6.0])) + _scan(2, along(AXIAL, [10.0, 12.0, 14.0, 16.0]))
+    with pytest.raises(MissingSlice):
+        read_series(written(images, tmp_path))
+
+
+def test_slices_without_a_frame_of_reference_belong_to_the_others(tmp_path: Path) -> None:
+    """Where some headers lost it, the series stays one volume; and the model knows it."""
+    images = series(along(AXIAL, EVEN))
+    for image in images[::2]:
+        del image.FrameOfReferenceUID
+    volume = read_series(written(images, tmp_path))
+    assert off_place_mm(volume) <= 0.01
+    assert volume.frame_of_reference_uid == "1.2.3"
 
 
 def test_orientations_are_told_apart(tmp_path: Path) -> None:

@@ -264,6 +264,51 @@ def test_unit_is_what_the_ct_says(tmp_path: Path, attributes: dict[str, object],
     assert read_series(written(series(along(AXIAL, EVEN), **attributes), tmp_path)).unit == unit
 
 
+def test_frames_without_an_intercept_are_in_no_unit(tmp_path: Path) -> None:
+    """An enhanced CT that does not say what its values mean is not taken for HU."""
+    image = enhanced(along(AXIAL, EVEN))
+    for groups in image.PerFrameFunctionalGroupsSequence:
+        without(groups, "PixelValueTransformationSequence")
+    assert read_series(written([image], tmp_path)).unit == ""
+
+
+def test_enhanced_images_of_one_frame_each_are_a_volume(tmp_path: Path) -> None:
+    """A scan that was sent as many enhanced images of one frame has its places and its unit like one of many."""
+    images = [enhanced([position]) for position in along(AXIAL, EVEN)]
+    for image in images:
+        image.SeriesInstanceUID = images[0].SeriesInstanceUID
+    volume = read_series(written(images, tmp_path))
+    assert (volume.unit, len(volume.sources)) == ("HU", len(EVEN))
+    assert off_place_mm(volume) <= 0.01
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"SpecificCharacterSet": "ISO_IR 999", "ImageComments": "x"},
+        {"SpecificCharacterSet": ["", "ISO 2022 IR 13", "NONSENSE"]},
+        {"PhotometricInterpretation": "monochrome2"},
+        {"RescaleSlope": "1.0 ", "RescaleIntercept": " 0"},
+        {"RescaleSlope": 0},
+        {"NumberOfFrames": 1},
+        {"InstanceNumber": None},
+        {"SliceThickness": None},
+        {"PixelData": None},
+    ],
+    ids=" ".join,
+)
+@pytest.mark.filterwarnings("ignore")
+def test_what_scanners_write_strangely_is_read(tmp_path: Path, attributes: dict[str, object]) -> None:
+    """Unknown character sets, small letters, spaces, a slope of 0, absent numbers, bytes too many: all is as usual."""
+    images = series(along(AXIAL, EVEN))
+    for image in images:
+        for keyword, value in attributes.items():
+            setattr(image, keyword, value if keyword != "PixelData" else image.PixelData + bytes(10))
+    volume = read_series(written(images, tmp_path))
+    assert volume.unit == "HU"
+    assert off_place_mm(volume) <= 0.01
+
+
 def test_dose_grid_is_a_volume(tmp_path: Path) -> None:
     """The frames of a dose lie at their offsets, its 32 bit values have their scaling."""
     image = enhanced(along(AXIAL, EVEN))

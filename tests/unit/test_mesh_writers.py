@@ -1,12 +1,9 @@
-"""Files read back by others: trimesh, meshio, lib3mf, and the rules of glTF."""
+"""Files read back by others: trimesh, meshio, lib3mf; GLB also by its makers' validator (test_mesh_gltf_validator)."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import struct
 from pathlib import Path
-from typing import Any
 
 import lib3mf
 import meshio
@@ -14,7 +11,6 @@ import numpy as np
 import pytest
 import trimesh
 
-from fixtures.gltf_rules import faults_of
 from fixtures.mesh_sources import ball_voxels, volume_of
 from pacs.mesh.field import threshold_field
 from pacs.mesh.measuring import volume_and_area
@@ -91,13 +87,6 @@ def test_obj_has_parts_with_materials(model: Model, volumes_mm3: list[float], tm
         assert read[name].volume == pytest.approx(volume_mm3, rel=1e-4)
         np.testing.assert_allclose(read[name].visual.material.diffuse[:3], color, atol=1)
     assert len(meshio.read(path).points) == sum(len(part.surface.points) for part in model.parts)
-
-
-@pytest.mark.parametrize("coordinates", ["LPS", "RAS"])
-def test_glb_keeps_the_rules_of_gltf(model: Model, coordinates: str, tmp_path: Path) -> None:
-    """Accessors, views, bounds, normals and chunks are as the specification wants them."""
-    (path,) = _written(Model(model.parts, coordinates), Format.GLB, tmp_path)
-    assert faults_of(path.read_bytes()) == []
 
 
 def test_glb_is_in_meters_with_names_and_colors(model: Model, volumes_mm3: list[float], tmp_path: Path) -> None:
@@ -183,44 +172,9 @@ def test_empty_part_is_written_and_read(model: Model, kind: Format, tmp_path: Pa
     path = _written(Model(parts), kind, tmp_path)[-1]
     if path.suffix == ".mtl":
         path = path.with_suffix(".obj")
-    if kind is Format.GLB:
-        assert faults_of(path.read_bytes()) == []
     if kind is Format.THREE_MF:
         read = lib3mf.get_wrapper().CreateModel()
         read.QueryReader("3mf").ReadFromFile(str(path))
         assert read.GetMeshObjects().Count() == 1
         return
     assert len(trimesh.load_scene(path).to_geometry().faces) == len(model.parts[1].surface.triangles)
-
-
-def _broken(change: Any) -> bytes:
-    """Return a GLB of one part with its JSON changed."""
-    surface = _ball(6)
-    from pacs.mesh.writers import glb  # noqa: PLC0415 - only here the pieces are wanted
-
-    content = b"".join(glb.pieces(Model((NamedSurface("x", BONE, surface),))))
-    (size,) = struct.unpack("<I", content[12:16])
-    document = json.loads(content[20 : 20 + size])
-    change(document)
-    text = json.dumps(document).encode()
-    text += b" " * (-len(text) % 4)
-    rest = content[20 + size :]
-    total = 20 + len(text) + len(rest)
-    return b"glTF" + struct.pack("<III", 2, total, len(text)) + b"JSON" + text + rest
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda document: document["accessors"][0]["max"].__setitem__(0, 1e6),
-        lambda document: document["accessors"][2].__setitem__("count", 7),
-        lambda document: document["bufferViews"][1].__setitem__("byteOffset", 2),
-        lambda document: document["nodes"][0].__setitem__("rotation", [1, 1, 0, 0]),
-        lambda document: document["meshes"][0]["primitives"][0].__setitem__("material", 5),
-        lambda document: document["buffers"][0].__setitem__("byteLength", 4),
-        lambda document: document.__setitem__("unknown", 1),
-    ],
-)
-def test_checker_of_gltf_finds_faults(change: Any) -> None:
-    """The checker these tests trust is not blind: each of these faults is told."""
-    assert faults_of(_broken(change)) != []

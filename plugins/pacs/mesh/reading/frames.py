@@ -39,7 +39,7 @@ def slices_of(header: Header) -> Iterator[Slice]:
     Raises
     ------
     NoPosition : it, or one of its frames, does not say where it lies.
-    UnreadableInstance : it has fewer functional groups than frames.
+    UnreadableInstance : it has more or fewer functional groups than frames.
     """
     if header.frames == 1 and (has_place(header.texts) or not header.text("NumberOfFrames")):
         yield Slice.of(header, header.texts)
@@ -57,7 +57,7 @@ def _by_dataset(header: Header, dataset: Dataset) -> Iterator[Slice]:
     else:
         raise NoPosition(
             f"The {header.frames} frames of instance {header.sop_instance_uid} do not say where they lie.",
-            remedy="Only images with a position for each frame can be put together.",
+            remedy="Ask for the series as single slices, or with a position for each frame.",
             sop_instance_uids=[header.sop_instance_uid],
         )
 
@@ -68,12 +68,13 @@ def by_functional_groups(header: Header, dataset: Dataset) -> Iterator[Slice]:
     Raises
     ------
     NoPosition : one does not say where it lies.
-    UnreadableInstance : it has fewer functional groups than frames.
+    UnreadableInstance : it has more or fewer functional groups than frames.
     """
     groups = dataset.PerFrameFunctionalGroupsSequence
-    if len(groups) < header.frames:
+    if len(groups) != header.frames:
         raise UnreadableInstance(
             f"Instance {header.sop_instance_uid} has {header.frames} frames, but describes {len(groups)}.",
+            remedy="Ask for the series as the scanner made it.",
             sop_instance_uids=[header.sop_instance_uid],
         )
     shared = dict(header.texts)

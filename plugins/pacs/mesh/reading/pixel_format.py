@@ -61,7 +61,7 @@ def format_of(header: Header) -> PixelFormat:
     UnsuitablePixels : they are no gray values.
     """
     numbers, bits = header.numbers, header.numbers.get("BitsAllocated", 16)
-    interpretation = header.text("PhotometricInterpretation")
+    interpretation = header.text("PhotometricInterpretation").upper()
     if numbers.get("SamplesPerPixel", 1) != 1 or interpretation not in _GRAY:
         raise _unsuitable(header, f"is in color ({interpretation})")
     if not numbers.get("Rows") or not numbers.get("Columns"):
@@ -70,7 +70,7 @@ def format_of(header: Header) -> PixelFormat:
     if tag in (FLOAT_PIXEL_DATA, DOUBLE_PIXEL_DATA):
         return _floats(header, np.dtype("f4" if tag == FLOAT_PIXEL_DATA else "f8"))
     if bits not in _INTEGER_BITS:
-        raise _unsuitable(header, f"has {bits} bits allocated for a pixel")
+        raise _unsuitable(header, f"has {bits} bits allocated for a pixel", "Ask for the series with 16 bits a pixel.")
     return integer_format(header)
 
 
@@ -108,11 +108,11 @@ def integer_format(header: Header) -> PixelFormat:
     )
 
 
-def _unsuitable(header: Header, fault: str) -> UnsuitablePixels:
+def _unsuitable(header: Header, fault: str, remedy: str = "Choose a series of slices.") -> UnsuitablePixels:
     return UnsuitablePixels(
         f"A volume is made of gray values of 8, 16 or 32 bits or of floats, but instance {header.sop_instance_uid} "
         f"{fault}.",
-        remedy="Choose a series of slices.",
+        remedy=remedy,
         sop_instance_uids=[header.sop_instance_uid],
     )
 

@@ -218,9 +218,10 @@ def _no_volume(slices: Sequence[Slice]) -> MeshError:
             remedy="Choose a series of parallel slices.",
             sop_instance_uids=uids,
         )
+    frames = {one.header.text("FrameOfReferenceUID") for one in slices}
+    are = "in a FrameOfReferenceUID of their own" if len(frames) == len(slices) else "turned against each other"
     return SingleImage(
-        f"A volume needs at least two parallel slices, but {slices[0].name} and {len(slices) - 1} more are all turned "
-        "against each other.",
-        remedy="Choose a series of parallel slices.",
+        f"A volume needs at least two parallel slices, but {slices[0].name} and {len(slices) - 1} more are all {are}.",
+        remedy="Choose a series of parallel slices, as the scanner made it.",
         sop_instance_uids=uids,
     )

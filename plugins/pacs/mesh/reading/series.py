@@ -199,7 +199,7 @@ class _Reading:
             first.text("Modality"),
             first.text("StudyInstanceUID"),
             first.text("SeriesInstanceUID"),
-            first.text("FrameOfReferenceUID"),
+            next(filter(None, (one.header.text("FrameOfReferenceUID") for one in self._stack.slices)), ""),
             tuple(Source(header.text("SOPClassUID"), uid) for uid, header in headers.items()),
             warnings,
         )

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pacs.mesh.errors import NoPosition
+from pacs.mesh.errors import NoPosition, UnsuitablePixels
 from pacs.mesh.reading.header import DISTINGUISHING, Header, as_floats
 
 type Vector = NDArray[np.float64]
@@ -26,18 +26,38 @@ _SLOPES: Final = ("RescaleSlope", "DoseGridScaling")
 
 @dataclass(frozen=True, slots=True)
 class Rescale:
-    """Real value = stored value * slope + intercept (PS3.3 C.11.1.1)."""
+    """Real value = stored value * slope + intercept (PS3.3 C.11.1.1).
+
+    Attributes
+    ----------
+    is_said : whether there is an intercept; else nobody knows which stored value is air or water.
+    """
 
     slope: float = 1.0
     intercept: float = 0.0
     type: str = ""
+    is_said: bool = False
 
     @classmethod
     def of(cls, texts: Mapping[str, str]) -> Rescale:
-        """Read it from attributes; what is absent or no number changes nothing."""
-        slopes = [numbers[0] for keyword in _SLOPES if (numbers := as_floats(texts.get(keyword, ""), 1))]
-        intercepts = as_floats(texts.get("RescaleIntercept", ""), 1) or (0.0,)
-        return cls(next((slope for slope in slopes if slope), 1.0), intercepts[0], texts.get("RescaleType", ""))
+        """Read it from attributes; what is absent, and a slope of 0, changes nothing.
+
+        Raises
+        ------
+        ValueError : the value of one, which the error names, is no number.
+        """
+        slope = next((slope for keyword in _SLOPES if (slope := _number(texts, keyword))), 1.0)
+        intercept = _number(texts, "RescaleIntercept")
+        return cls(slope, intercept or 0.0, texts.get("RescaleType", ""), is_said=intercept is not None)
+
+
+def _number(texts: Mapping[str, str], keyword: str) -> float | None:
+    if not (text := texts.get(keyword, "")):
+        return None
+    numbers = as_floats(text, 1)
+    if numbers is None:
+        raise ValueError(keyword)
+    return numbers[0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,16 +92,18 @@ class Slice:
         Raises
         ------
         NoPosition : they do not say where it lies.
+        UnsuitablePixels : slope or intercept is no number.
         """
+        said = _Said(header, texts, frame)
         return cls(
             header,
             frame,
-            np.array(_numbers(header, texts, "ImagePositionPatient", 3)),
-            _directions(header, texts),
-            _spacing(header, texts),
+            np.array(said.numbers("ImagePositionPatient", 3)),
+            said.directions(),
+            said.spacing(),
             _positive(texts.get("SpacingBetweenSlices", "")),
             _positive(texts.get("SliceThickness", "")),
-            Rescale.of(texts),
+            said.rescale(),
             {keyword: texts[keyword] for keyword in DISTINGUISHING if keyword in texts},
         )
 
@@ -116,8 +138,7 @@ class Slice:
     @property
     def name(self) -> str:
         """How a refusal names it."""
-        uid = self.header.sop_instance_uid
-        return f"frame {self.frame + 1} of instance {uid}" if self.is_frame else f"instance {uid}"
+        return _name(self.header, self.frame)
 
 
 def has_place(texts: Mapping[str, str]) -> bool:
@@ -125,29 +146,61 @@ def has_place(texts: Mapping[str, str]) -> bool:
     return bool(texts.get("ImagePositionPatient") and texts.get("ImageOrientationPatient"))
 
 
-def _numbers(header: Header, texts: Mapping[str, str], keyword: str, count: int) -> tuple[float, ...]:
-    numbers = as_floats(texts.get(keyword, ""), count)
-    if numbers is None:
-        raise NoPosition(
-            f"{keyword} must have {count} numbers, but that of instance {header.sop_instance_uid} is "
-            f"{texts.get(keyword, '')!r}.",
+def _name(header: Header, frame: int) -> str:
+    uid = header.sop_instance_uid
+    return f"frame {frame + 1} of instance {uid}" if header.frames > 1 else f"instance {uid}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What attributes say of a slice, read or refused."""
+
+    header: Header
+    texts: Mapping[str, str]
+    frame: int
+
+    def numbers(self, keyword: str, count: int) -> tuple[float, ...]:
+        """Return `count` numbers, or refuse what they are not."""
+        numbers = as_floats(self.texts.get(keyword, ""), count)
+        if numbers is None:
+            raise self._nowhere(f"{keyword} must have {count} numbers, but that of {{}} is {{!r}}.", keyword)
+        return numbers
+
+    def directions(self) -> Vector:
+        """Return two unit vectors, shape (2, 3)."""
+        self.numbers("ImageOrientationPatient", 6)
+        directions = _unit_vectors(self.texts["ImageOrientationPatient"])
+        if directions is None:
+            told = "ImageOrientationPatient must be two perpendicular directions, but that of {} is {!r}."
+            raise self._nowhere(told, "ImageOrientationPatient")
+        return directions
+
+    def spacing(self) -> tuple[float, float]:
+        """Return the distances of rows and of columns."""
+        down, across = self.numbers("PixelSpacing", 2)
+        if min(down, across) <= 0:
+            raise self._nowhere("PixelSpacing must be above zero, but that of {} is {!r}.", "PixelSpacing")
+        return down, across
+
+    def rescale(self) -> Rescale:
+        """Return what makes real values of stored ones."""
+        try:
+            return Rescale.of(self.texts)
+        except ValueError as fault:
+            keyword = str(fault)
+            raise UnsuitablePixels(
+                f"{keyword} must be a number, but that of {_name(self.header, self.frame)} is "
+                f"{self.texts[keyword]!r}: what its values mean can't be told.",
+                remedy="Ask for the series as the scanner made it.",
+                sop_instance_uids=[self.header.sop_instance_uid],
+            ) from fault
+
+    def _nowhere(self, told: str, keyword: str) -> NoPosition:
+        return NoPosition(
+            told.format(_name(self.header, self.frame), self.texts.get(keyword, "")),
             remedy="Leave the instance out, or ask for the series as the scanner made it.",
-            sop_instance_uids=[header.sop_instance_uid],
+            sop_instance_uids=[self.header.sop_instance_uid],
         )
-    return numbers
-
-
-def _directions(header: Header, texts: Mapping[str, str]) -> Vector:
-    _numbers(header, texts, "ImageOrientationPatient", 6)
-    directions = _unit_vectors(texts["ImageOrientationPatient"])
-    if directions is None:
-        raise NoPosition(
-            "ImageOrientationPatient must be two perpendicular directions, but that of instance "
-            f"{header.sop_instance_uid} is {texts['ImageOrientationPatient']!r}.",
-            remedy="Leave the instance out.",
-            sop_instance_uids=[header.sop_instance_uid],
-        )
-    return directions
 
 
 @lru_cache(maxsize=64)  # hundreds of slices have the same
@@ -161,16 +214,6 @@ def _unit_vectors(text: str) -> Vector | None:
     directions /= lengths[:, None]
     directions.flags.writeable = False
     return directions
-
-
-def _spacing(header: Header, texts: Mapping[str, str]) -> tuple[float, float]:
-    down, across = _numbers(header, texts, "PixelSpacing", 2)
-    if min(down, across) <= 0:
-        raise NoPosition(
-            f"PixelSpacing must be above zero, but instance {header.sop_instance_uid} has {texts['PixelSpacing']!r}.",
-            sop_instance_uids=[header.sop_instance_uid],
-        )
-    return down, across
 
 
 def _positive(text: str) -> float | None:

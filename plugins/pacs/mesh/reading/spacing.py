@@ -119,7 +119,7 @@ def _require_no_hole(slices: Sequence[Slice], gaps: NDArray[np.float64]) -> None
         f"The slices must follow each other without a hole, but between {before.name} and {after.name} there are "
         f"{gaps[first]:.2f} mm where {np.median(gaps[~holes]) if (~holes).any() else gaps.min():.2f} mm are usual"
         f"{f', and {holes.sum()} such holes in all' if holes.sum() > 1 else ''}.",
-        remedy="Send the missing slices again.",
+        remedy="Send the missing slices again; what is another scan belongs into a series of its own.",
         sop_instance_uids=[before.header.sop_instance_uid, after.header.sop_instance_uid],
     )
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pacs.mesh.errors import MixedSizes, SamePlaceTwice
 from pacs.mesh.reading.header import DISTINGUISHING
+from pacs.mesh.reading.scans import scans_of
 from pacs.mesh.reading.slices import Slice
 
 # Directions that differ less are one: at the corner of a field of 500 mm it is 0.3 mm.
@@ -70,10 +71,23 @@ def stacks_of(slices: Sequence[Slice], fingerprint: Callable[[Slice], bytes]) ->
     SamePlaceTwice : different slices lie in the same place and nothing tells which belong together.
     """
     stacks: list[Stack] = []
-    for parallel in _grouped(slices, _are_parallel):
-        for sized in _sized(parallel):
-            stacks += _told_apart(_without_duplicates(_sorted(sized), fingerprint))
+    for in_frame in _by_frame_of_reference(slices):
+        for parallel in _grouped(in_frame, _are_parallel):
+            for sized in _sized(parallel):
+                stacks += _told_apart(_without_duplicates(_sorted(sized), fingerprint))
     return sorted(stacks, key=_order)
+
+
+def _by_frame_of_reference(slices: Sequence[Slice]) -> list[list[Slice]]:
+    """Group slices that share coordinates; those that don't say belong to the others, if these have but one.
+
+    A series has one frame of reference at most (PS3.3 A.1.2.5), but headers are mended and merged on their way.
+    """
+    groups: defaultdict[str, list[Slice]] = defaultdict(list)
+    for one in slices:
+        groups[one.header.text("FrameOfReferenceUID")].append(one)
+    is_one = len(groups.keys() - {""}) <= 1
+    return [list(slices)] if is_one else list(groups.values())
 
 
 def _grouped(slices: Sequence[Slice], belong: Callable[[Slice, Slice], bool]) -> list[list[Slice]]:
@@ -89,8 +103,7 @@ def _grouped(slices: Sequence[Slice], belong: Callable[[Slice, Slice], bool]) ->
 
 
 def _are_parallel(first: Slice, second: Slice) -> bool:
-    is_turned = np.abs(first.orientation - second.orientation).max() > _SAME_DIRECTION
-    return not is_turned and first.header.text("FrameOfReferenceUID") == second.header.text("FrameOfReferenceUID")
+    return bool(np.abs(first.orientation - second.orientation).max() <= _SAME_DIRECTION)
 
 
 def _are_of_one_size(first: Slice, second: Slice) -> bool:
@@ -202,11 +215,23 @@ def _told_apart(stack: Stack) -> Iterator[Stack]:
     in_places = _in_places(stack.slices)
     most = max(map(len, in_places))
     if most == 1:
-        yield stack
+        yield from _single_scans(stack)
         return
     for part in _split(stack.slices, most) or _by_order(in_places):
         found = replace(part, told_apart_by={**stack.told_apart_by, **part.told_apart_by}, duplicates=stack.duplicates)
         yield from _told_apart(found)
+
+
+def _single_scans(stack: Stack) -> Iterator[Stack]:
+    scans = scans_of(stack.slices)
+    if scans is None:
+        yield stack
+        return
+    keyword, parts = scans
+    for value, part in parts.items():
+        yield from _single_scans(
+            replace(stack, slices=tuple(part), told_apart_by={**stack.told_apart_by, keyword: value})
+        )
 
 
 def _split(slices: Sequence[Slice], most: int) -> list[Stack]:

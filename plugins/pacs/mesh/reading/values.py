@@ -62,11 +62,14 @@ def meaning_of(slices: Sequence[Slice]) -> Meaning:
 
     Raises
     ------
-    UnsuitablePixels : the pixels are no gray values, or become values by a table.
+    UnsuitablePixels : the pixels are no gray values, become values by a table, or only those of some slices have an
+        intercept.
     """
     forms = {format_of(one.header) for one in {id(one.header): one for one in slices}.values()}
     _require_slope(slices[0])
     rescales = {(one.rescale.slope, one.rescale.intercept) for one in slices}
+    if len(rescales) > 1:
+        _require_one_scale(slices)
     unit = _unit(slices)
     if all(form.is_integer for form in forms):
         (slope, intercept), *others = rescales
@@ -87,11 +90,23 @@ def _require_slope(one: Slice) -> None:
         )
 
 
+def _require_one_scale(slices: Sequence[Slice]) -> None:
+    """Refuse slices that differ because some say what their values mean and others don't."""
+    silent = [one for one in slices if not one.rescale.is_said]
+    if silent and len(silent) < len(slices):
+        raise UnsuitablePixels(
+            f"All slices must say what their values mean, but {silent[0].name} and {len(silent) - 1} more have no "
+            "RescaleIntercept and the others have one.",
+            remedy="Send them again as the scanner made them.",
+            sop_instance_uids=[one.header.sop_instance_uid for one in silent],
+        )
+
+
 def _unit(slices: Sequence[Slice]) -> Literal["HU", ""]:
     """CT images are in HU unless they say otherwise; then their values are what somebody computed of them."""
     is_ct = all(one.header.text("SOPClassUID") in _CT_SOP_CLASSES for one in slices)
     types = {one.rescale.type.upper() for one in slices}
-    is_rescaled = all("RescaleIntercept" in one.header.texts or one.is_frame for one in slices)
+    is_rescaled = all(one.rescale.is_said for one in slices)
     return "HU" if is_ct and is_rescaled and types <= {"", "HU"} else ""
 
 
@@ -120,7 +135,7 @@ def place(samples: NDArray[Any], one: Slice, form: PixelFormat, meaning: Meaning
 
 def is_inverted(one: Slice, meaning: Meaning) -> bool:
     """Whether bright pixels of a slice have low values; values with a unit mean what they mean, however shown."""
-    return not meaning.unit and one.header.text("PhotometricInterpretation") == "MONOCHROME1"
+    return not meaning.unit and one.header.text("PhotometricInterpretation").upper() == "MONOCHROME1"
 
 
 def _inverted(samples: NDArray[Any], form: PixelFormat) -> NDArray[Any]:
