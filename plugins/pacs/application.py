@@ -188,6 +188,7 @@ class Application:
             models=self._models,
             outbox=outbound.outbox,
             targets=self._routing.targets.names,
+            archives=self._routing.targets.archives,
             order=self._routing.ledger.order,
             metrics=self.metrics,
             time_zone=self._settings.web.zone,

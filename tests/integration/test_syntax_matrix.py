@@ -110,6 +110,7 @@ def test_jpeg_ls_is_refused_when_a_signed_image_is_asked_for_in_it(
     assert pacs.orthanc_pid() == before
 
 
+@pytest.mark.timeout(1200)  # thousands of requests: on a machine that does much else, minutes
 def test_no_way_out_ends_orthanc_when_images_are_malformed(pacs: RunningPacs, web: httpx.Client) -> None:
     """Malformed images are refused at the door or survive every way out; none takes the process along."""
     before, outcomes = pacs.orthanc_pid(), Counter[str]()

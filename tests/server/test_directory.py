@@ -146,7 +146,9 @@ def test_directory_with_another_certificate_is_not_believed(
     """Somebody who poses as the directory in the hospital's network collects no password."""
     directory = asked(True)  # noqa: FBT003
     host, somebody = people["stranger"], Account("remigio", directory.passwords["remigio"])
-    restart = "systemctl restart pacs-sign-in-portal"
+    code = f"curl -ks -o /dev/null -w %{{http_code}} --resolve {server.signin_domain}:443:{server.lan_address}"
+    ready = f"until [ $({code} https://{server.signin_domain}/) != 503 ]; do sleep 0.3; done"
+    restart = f"systemctl restart pacs-sign-in-portal && {ready}"
     server.ask(f"cp {ROOT} {ROOT}.kept && cp /etc/pacs/tls/client-ca.pem {ROOT} && {restart}")
     try:
         assert opens_no_session(send_form(host, server, somebody))

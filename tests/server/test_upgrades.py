@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.soak
 
 CHANGED = ("plugins", "requirements.lock")
 NEWEST = "9999_later"
+LISTED_WITHIN_SECONDS = 60
 MIGRATION = '''"""A table that only this release knows."""
 
 import sqlalchemy as sa
@@ -135,6 +137,11 @@ def acknowledged(
     )
     assert sent.returncode == 0, sent.stderr[-2000:]
     assert "MSA|AA|UPGRADE1" in order(server, people, 1)
+    # The list of studies follows the images in a moment.
+    give_up_at = time.monotonic() + LISTED_WITHIN_SECONDS
+    while not query(server, "SELECT 1 FROM studies"):
+        assert time.monotonic() < give_up_at, "the list of studies does not have what was stored"
+        time.sleep(0.5)
     return kept(server)
 
 
@@ -147,8 +154,12 @@ def newest_migration(server: PreparedServer) -> str:
 
 def add_migration(server: PreparedServer) -> None:
     """Let the checkout's next release have a newer schema."""
-    versions = server.project / "plugins/pacs/database/migrations/versions"
-    (versions / f"{NEWEST}.py").write_text(MIGRATION.format(newest=newest_migration(server)))
+    added_migration(server).write_text(MIGRATION.format(newest=newest_migration(server)))
+
+
+def added_migration(server: PreparedServer) -> Path:
+    """Return where in the checkout the newer schema is."""
+    return server.project / "plugins/pacs/database/migrations/versions" / f"{NEWEST}.py"
 
 
 def test_release_that_does_not_start_is_taken_back_with_its_schema(
@@ -233,6 +244,8 @@ def test_release_with_other_packages_comes_without_the_package_index(
     server: PreparedServer, tmp_path: Path, acknowledged: dict[str, str]
 ) -> None:
     """Packages fetched on the administrator's machine are enough: the server asks nobody outside."""
+    # Its schema is the one that the server was brought back to.
+    added_migration(server).unlink()
     lock = server.project / "requirements.lock"
     lock.write_text(f"{lock.read_text()}# another one\n")
     wheels = tmp_path / "wheels"

@@ -130,6 +130,11 @@ document.addEventListener("htmx:afterRequest", (event) => {
   }
 });
 
+// Where one is stands in sight, also where a phone's bars are wider than its screen.
+for (const link of document.querySelectorAll(".nav [aria-current], .tabs [aria-current]")) {
+  link.scrollIntoView({ block: "nearest", inline: "center" });
+}
+
 const keysButton = document.querySelector("#show-keys");
 keysButton.hidden = false;
 keysButton.addEventListener("click", showKeys);
