@@ -237,21 +237,8 @@ def restored(site: BackupSite, *options: str, running: bool = True) -> None:
         site.cluster.stop()
     assert site.command("restore", "database", "--do", *options) == 0
     site.cluster.start()
-    wait_until_promoted(site)
     assert site.command("restore", "files", "--do", "--place", "clinic") == 0
     site.orthanc.start()
-
-
-def wait_until_promoted(site: BackupSite) -> None:
-    """Wait until the log is replayed."""
-    give_up_at = time.monotonic() + 60
-    while True:
-        with site.cluster.connect() as connection:
-            row = connection.execute("SELECT pg_is_in_recovery()").fetchone()
-        if row == (False,):
-            return
-        assert time.monotonic() < give_up_at
-        time.sleep(0.05)
 
 
 def bytes_in(site: BackupSite) -> set[bytes]:
