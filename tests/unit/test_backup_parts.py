@@ -23,7 +23,7 @@ from pacs.backup.programs import as_owner
 from pacs.backup.restoring import _target
 from pacs.backup.retention import kept
 from pacs.backup.runs import Runs
-from pacs.backup.settings import Credentials, Retention, load
+from pacs.backup.settings import Credentials, PlaceKind, PlaceSettings, Retention, load
 
 PLACES = "places: [{name: disk, kind: local, url: /mnt/second}]\n"
 
@@ -39,6 +39,11 @@ PLACES = "places: [{name: disk, kind: local, url: /mnt/second}]\n"
         (PLACES + "colour: blue", "colour: Extra inputs"),
         ("places: [{name: a, kind: local, url: /x}, {name: a, kind: local, url: /y}]", "same name"),
         ("places: [", "is no YAML"),
+        ("places: [{name: disk, kind: local, url: mnt/second}]", "expected /FOLDER"),
+        ("places: [{name: clinic, kind: rest, url: 'https://clinic:8443/pacs'}]", "expected rest:https://"),
+        ("places: [{name: clinic, kind: sftp, url: 'sftp://pacs@clinic:twenty//srv/pacs'}]", "expected sftp:USER@HOST"),
+        ("places: [{name: clinic, kind: sftp, url: 'sftp:pacs@clinic:22:/srv/pacs'}]", "expected sftp:USER@HOST"),
+        ("places: [{name: cloud, kind: s3, url: 's3:https://clinic.example'}]", "expected s3:https://HOST/BUCKET"),
     ],
 )
 def test_mistake_in_the_settings_is_told_with_its_place(tmp_path: Path, text: str, words: str) -> None:
@@ -47,6 +52,24 @@ def test_mistake_in_the_settings_is_told_with_its_place(tmp_path: Path, text: st
     path.write_text(text)
     with pytest.raises(BackupSettingsError, match=words):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "url"),
+    [
+        (PlaceKind.LOCAL, "/mnt/second disk"),
+        (PlaceKind.REST, "rest:https://clinic.example:8443/pacs"),
+        (PlaceKind.REST, "rest:http://[fd00::1]:8000/"),
+        (PlaceKind.SFTP, "sftp:pacs@clinic.example:/srv/pacs"),
+        (PlaceKind.SFTP, "sftp:clinic:pacs"),
+        (PlaceKind.SFTP, "sftp://pacs@127.0.0.1:2222//srv/pacs"),
+        (PlaceKind.S3, "s3:https://objects.example/pacs"),
+        (PlaceKind.S3, "s3:objects.example:9000/pacs/clinic"),
+    ],
+)
+def test_address_as_restic_writes_it_is_taken(kind: PlaceKind, url: str) -> None:
+    """With a port or without, by name or by IPv6."""
+    assert PlaceSettings(name="place", kind=kind, url=url).url == url
 
 
 def test_disk_that_is_not_mounted_gets_nothing(tmp_path: Path) -> None:

@@ -35,9 +35,15 @@ def found(*places: Any) -> list[tuple[tuple[str | int, ...], str]]:
     [
         ([DISK | {"name": "Disk 1"}], ("backup_places", 0, "name"), "is no name"),
         ([DISK, DISK], ("backup_places", 1, "name"), "also place 1's"),
-        ([DISK | {"url": "backup/pacs"}], ("backup_places", 0, "url"), "begins with /"),
+        ([DISK | {"url": "backup/pacs"}], ("backup_places", 0, "url"), "expected /FOLDER"),
         ([REACHED | {"url": "rest:http://10.0.0.1:8000/pacs"}], ("backup_places", 0, "url"), "rest:https://"),
         ([REACHED | {"url": "rest:https://pacs:x@10.0.0.1:8443/"}], ("backup_places", 0, "url"), "it holds a login"),
+        (
+            [OFFICE | {"url": "sftp://pacs@192.0.2.9:twenty//srv/pacs"}],
+            ("backup_places", 0, "url"),
+            "expected sftp:USER@HOST:/FOLDER",
+        ),
+        ([REACHED | {"url": "rest:https://clinic.example:70000/pacs"}], ("backup_places", 0, "url"), "HOST:PORT"),
         ([CLINIC], ("backup_places", 0), "the firewall lets none"),
         ([REACHED | {"port": 8444}], ("backup_places", 0, "port"), "Write port: 8443"),
         ([REACHED | {"address": "clinic.example"}], ("backup_places", 0, "address"), "no address"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
@@ -26,6 +27,20 @@ class PlaceKind(StrEnum):
     REST = "rest"
     SFTP = "sftp"
     S3 = "s3"
+
+
+# How the address of each kind is written, and the same in words. roles/preflight knows them, too.
+_HOST = r"([^\s/@:\[\]]+|\[[0-9A-Fa-f:]+\])"
+_PORT = r"(:([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
+_ADDRESSES = {
+    PlaceKind.LOCAL: (r"/.*", "/FOLDER"),
+    PlaceKind.REST: (rf"rest:https?://{_HOST}{_PORT}(/.*)?", "rest:https://HOST:PORT/FOLDER"),
+    PlaceKind.SFTP: (
+        rf"sftp:([^\s/@:]+@)?({_HOST}:[^:]+|//([^\s/@:]+@)?{_HOST}{_PORT}/.+)",
+        "sftp:USER@HOST:/FOLDER or sftp://USER@HOST:PORT//FOLDER",
+    ),
+    PlaceKind.S3: (rf"s3:(https?://)?{_HOST}{_PORT}/.+", "s3:https://HOST/BUCKET"),
+}
 
 
 class Retention(_Section):
@@ -61,6 +76,14 @@ class PlaceSettings(_Section):
     bandwidth_kib: int = Field(default=0, ge=0)
     authority: Path | None = None
     retention: Retention = Retention()
+
+    @model_validator(mode="after")
+    def _url_is_of_its_kind(self) -> Self:
+        pattern, words = _ADDRESSES[self.kind]
+        if not re.fullmatch(pattern, self.url):
+            message = f"url is {self.url}: expected {words} of a place whose kind is {self.kind}"
+            raise ValueError(message)
+        return self
 
 
 class DatabaseSettings(_Section):

@@ -12,7 +12,18 @@ from pacs_checks.hospital import address_fault, dictionaries
 from pacs_checks.variables import Variables
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
-BEGINS = {"disk": "/", "rest": "rest:https://", "sftp": "sftp:", "s3": "s3:https://"}
+PORT = r"(:([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
+HOST = rf"([^\s/@:\[\]]+|\[[0-9A-Fa-f:]+\]){PORT}"
+# How an address is written, and the same in words; pacs.backup.settings takes these, and HTTP, too.
+ADDRESSES = {
+    "disk": ("/.*", "/FOLDER"),
+    "rest": (rf"rest:https://([^/]*@)?{HOST}(/.*)?", "rest:https://HOST:PORT/FOLDER"),
+    "sftp": (
+        rf"sftp:([^\s/@:]+@)?([^\s/@:]+:[^:]+|//([^\s/@:]+@)?{HOST}/.+)",
+        "sftp:USER@HOST:/FOLDER or sftp://USER@HOST:PORT//FOLDER",
+    ),
+    "s3": (rf"s3:https://{HOST}/.+", "s3:https://HOST/BUCKET"),
+}
 SSH_PORT = 22
 HTTPS_PORT = 443
 
@@ -28,11 +39,11 @@ def check_backups(variables: Variables) -> Iterator[Fault]:
         elif name in names:
             yield Fault((*path, "name"), f"{name} is also place {names[name] + 1}'s", "Each needs its own.")
         names.setdefault(name, index)
-        begins = BEGINS.get(str(kind))
-        if begins and not url.startswith(begins):
+        pattern, words = ADDRESSES.get(str(kind), ("", ""))
+        if words and not re.fullmatch(pattern, url):
             yield Fault(
                 (*path, "url"),
-                f"found {url!r}, expected an address that begins with {begins}",
+                f"found {url!r}, expected {words}",
                 "Secrets do not stand in it: they go into the vault." if "@" in url else "Write it in full.",
             )
         elif kind == "rest" and "@" in urlsplit(url.removeprefix("rest:")).netloc:
