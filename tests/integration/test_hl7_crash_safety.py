@@ -25,6 +25,6 @@ def test_nothing_acknowledged_is_lost_doubled_or_overtaken_when_the_bridge_dies(
 ) -> None:
     """Thirty deaths by SIGKILL on both databases, with senders that repeat what was not answered."""
     assert database.name
-    senders = send_through_deaths(database_url, points, seed=len(points), each=200)
+    senders = send_through_deaths(database_url, points, seed=len(points))
     assert senders.repeated
     assert_nothing_lost_doubled_or_overtaken(database_url, senders)

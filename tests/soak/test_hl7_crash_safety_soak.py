@@ -22,5 +22,5 @@ def test_nothing_acknowledged_is_lost_doubled_or_overtaken_in_fifty_deaths(
     assert database.name
     points = (list(POINTS) * DEATHS_EACH)[: DEATHS_EACH // 2] + ["random"] * (DEATHS_EACH // 2)
     random.Random(seed).shuffle(points)
-    senders = send_through_deaths(database_url, points, seed, each=5000)
+    senders = send_through_deaths(database_url, points, seed)
     assert_nothing_lost_doubled_or_overtaken(database_url, senders)
