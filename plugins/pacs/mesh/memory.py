@@ -9,9 +9,9 @@ from pathlib import Path
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 # mallopt(3): arrays from so many bytes on go back to the system at once, and threads have no heaps of their own, of
-# which each would keep what it needed once.
+# which each would keep what it needed once. A slab of voxels (8 MB) is smaller: its pages serve the next one.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
-_LARGE_BYTES = 4 * 2**20
+_LARGE_BYTES = 12 * 2**20
 
 
 def keep_little() -> None:

@@ -166,7 +166,8 @@ def _torn_beside(
 
     Nothing changes elsewhere, and a vertex alone is a disc: only edges at the new groups are to be looked at.
     """
-    near = np.flatnonzero(split[corners].any(axis=1))
+    a, b, c = corners.T
+    near = np.flatnonzero(split[a] | split[b] | split[c])
     some = groups[triangles[near]]
     corners[near] = some
     ends = bad_edges(some[_is_proper(some)]).vertices
