@@ -29,6 +29,7 @@ from pacs.backup.site import Site
 
 # Notes of what a restore has moved aside; there as long as it is not done.
 _NOTES = "restore.json"
+_ASK_AGAIN_SECONDS = 0.2
 _ELSEWHERE = "`points` tells which place goes back to which moments: --place."
 
 
@@ -141,7 +142,7 @@ class DatabaseRestore:
                     "PostgreSQL ended before the moment was reached.",
                     remedy=f"journalctl -u {unit} says why; the former cluster stands beside {self._settings.cluster}.",
                 ) from error
-            time.sleep(1)
+            time.sleep(_ASK_AGAIN_SECONDS)
 
     def _fetched_repository(self, place: Place) -> Path:
         """Have pgBackRest's repository here as the place has it, beside the one that is in use."""
