@@ -55,7 +55,7 @@ def main() -> None:
     if options.real:
         trees["real"] = lambda target, size: _real(options.real, target, size)
     for name, make in trees.items():
-        folder = options.directory / name
+        folder = options.directory.absolute() / name
         source = folder / "source"
         make(source, options.megabytes * MEGABYTE)
         _measure(name, source, folder)
