@@ -31,7 +31,8 @@ from pacs.demo.studies import ct_slices
 from pacs.demo.syntaxes import write
 
 MEGABYTE = 1000**2
-BATCH_BYTES = 400 * MEGABYTE
+# A day's images are one batch (batch_bytes is 20 GB): opening a repository takes half a second each time.
+BATCH_BYTES = 20_000 * MEGABYTE
 _PASSWORD = "benchmark"  # noqa: S105 - of a repository that lives as long as this
 
 
@@ -49,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--directory", type=Path, required=True, help="an empty directory on the disk that is meant")
     parser.add_argument("--real", type=Path, help="folder of real DICOM files")
-    parser.add_argument("--megabytes", type=int, default=600)
+    parser.add_argument("--megabytes", type=int, default=2000)
     options = parser.parse_args()
     trees = {"synthetic": _synthetic}
     if options.real:

@@ -26,7 +26,6 @@ FILES_SECONDS = 300  # a run every five minutes
 DAY_SECONDS = 360  # so one falls into it
 DATABASE_SECONDS = 60
 LIST_SECONDS = 15
-OF_RSYNCS_SPEED = 0.7
 ACCOUNTS = ("llng", "SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM account t")
 # Who did what: lines that were there before the last piece of the log must be there again, word for word.
 TRAILS = {
@@ -259,29 +258,3 @@ def test_backups_go_on(restored: tuple[PreparedServer, Loss]) -> None:
     # What it takes a gigabyte is the benchmark's (backup_cost): here most is the start of PostgreSQL and Orthanc.
     print(f"the drill took {told['last_seconds']} s for {told['bytes']} bytes")  # noqa: T201
     assert told["good"]
-
-
-def test_images_come_back_nearly_as_fast_as_by_rsync(restored: tuple[PreparedServer, Loss]) -> None:
-    """All files out of the backup, each as it was, against a plain copy of the same files from disk to disk."""
-    server, _ = restored
-    server.ask("apt-get install -y -q rsync", 120)
-    before = sorted(md5_of_all(server))
-    server.ask("mkdir /srv/pacs/former && mv /srv/pacs/orthanc/?? /srv/pacs/former")
-    seconds = [
-        timed(server, command)
-        for command in (
-            "rsync -a /srv/pacs/former/ /srv/pacs/copy",
-            "pacs-backup --hurry restore files --do --place disk",
-        )
-    ]
-    assert sorted(md5_of_all(server)) == before
-    server.ask("rm -r /srv/pacs/former /srv/pacs/copy")
-    print(f"rsync {seconds[0]:.1f} s, restore {seconds[1]:.1f} s")  # noqa: T201
-    assert seconds[0] / seconds[1] >= OF_RSYNCS_SPEED
-
-
-def timed(server: PreparedServer, command: str) -> float:
-    """Return the seconds that a command takes on the server, with what it wrote on the disk."""
-    began = time.monotonic()
-    server.ask(f"{command} && sync", 600)
-    return time.monotonic() - began

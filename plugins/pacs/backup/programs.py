@@ -18,6 +18,8 @@ type Command = Sequence[str | Path]
 
 _PR_SET_PDEATHSIG = 1
 _LAST_CHARACTERS = 600
+# The most that anybody may ask for: programs that feed one another wait less often than with the usual 64 KB.
+_PIPE_BYTES = 1024 * 1024
 _LOGIN = re.compile(r"://[^@/\s]+@")
 _libc = ctypes.CDLL(None)
 
@@ -89,6 +91,7 @@ def start(
             stdin=stdin,
             stdout=stdout,
             stderr=subprocess.PIPE,
+            pipesize=_PIPE_BYTES,
             preexec_fn=end_with_parent,  # noqa: PLW1509 - one call into the kernel, no lock, no allocation
         )
     except OSError as error:
