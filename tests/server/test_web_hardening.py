@@ -32,8 +32,11 @@ def scan(request: pytest.FixtureRequest, server: PreparedServer, people: dict[st
     """Return what sslscan finds at a port."""
     host = people[PORTS[request.param]]
     address = server.lan_address if host.address.startswith("10.") else server.address
-    # The firewall lets a peer begin 50 connections a second; what it drops, sslscan takes for an answer.
-    options = ("--xml=-", "--no-colour", "--show-sigs", "--sleep=25", f"--sni-name={server.domain}")
+    options = ["--xml=-", "--no-colour", "--show-sigs", f"--sni-name={server.domain}"]
+    if address == server.lan_address:
+        # On the LAN it is so quick that it meets the firewall's limit of 50 new connections a second, and takes what
+        # is dropped for an answer.
+        options.append("--sleep=25")
     done = host.run("sslscan", *options, f"{address}:{request.param}", timeout_seconds=180)
     found = ET.fromstring(done.stdout).find("ssltest")  # noqa: S314 - sslscan's own words
     assert found is not None, done.stdout + done.stderr
