@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import re
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -18,7 +19,7 @@ type Command = Sequence[str | Path]
 
 _PR_SET_PDEATHSIG = 1
 _LAST_CHARACTERS = 600
-# The most that anybody may ask for: programs that feed one another wait less often than with the usual 64 KB.
+# The most that a user may ask for: programs that feed one another wait less often than with the usual 64 KB.
 _PIPE_BYTES = 1024 * 1024
 _LOGIN = re.compile(r"://[^@/\s]+@")
 _libc = ctypes.CDLL(None)
@@ -73,6 +74,13 @@ def require_success(command: Command, status: int, said: bytes) -> None:
         raise ProgramError(Path(command[0]).name, status, words)
 
 
+def _widen(child: subprocess.Popen[bytes]) -> None:
+    """Let its pipes hold more, as far as the kernel gives this user so much (fs.pipe-user-pages-soft)."""
+    for pipe in filter(None, (child.stdin, child.stdout)):
+        with suppress(OSError):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+
 @contextmanager
 def start(
     command: Command,
@@ -91,12 +99,12 @@ def start(
             stdin=stdin,
             stdout=stdout,
             stderr=subprocess.PIPE,
-            pipesize=_PIPE_BYTES,
             preexec_fn=end_with_parent,  # noqa: PLW1509 - one call into the kernel, no lock, no allocation
         )
     except OSError as error:
         raise ProgramError(str(command[0]), -1, str(error.strerror)) from None
     with child:
+        _widen(child)
         try:
             yield child
         finally:
