@@ -86,6 +86,30 @@ def test_escrow_gives_back_settings_and_secrets_to_the_offline_key_alone(
     assert not lying
 
 
+def test_rules_that_are_missing_come_back_and_newer_ones_stay(site: BackupSite, saved: list[Path]) -> None:
+    """Folders beside images and database: what is missing is put back as it was, what is there is left alone."""
+    assert saved
+    routing = site.folder / "plugins" / "routing"
+    (routing / "history").mkdir(parents=True)
+    for name in ("rules.yaml", "history/1.yaml"):
+        (routing / name).write_text(f"# {name}")
+        (routing / name).chmod(0o600)
+    assert site.command("nightly") == 0
+    (routing / "rules.yaml").write_text("# newer")
+    (routing / "history/1.yaml").unlink()
+
+    assert site.command("restore", "folders", "--plan", "--place", "clinic") == 0
+    assert not (routing / "history/1.yaml").exists()
+    assert site.command("restore", "folders", "--do", "--place", "clinic") == 0
+
+    assert (routing / "history/1.yaml").read_text() == "# history/1.yaml"
+    assert (routing / "history/1.yaml").stat().st_mode & 0o777 == 0o600
+    assert (routing / "rules.yaml").read_text() == "# newer"
+    shutil.rmtree(site.folder / "plugins")
+    assert site.command("restore", "folders", "--do", "--place", "clinic") == 0
+    assert (routing / "rules.yaml").read_text() == "# rules.yaml"
+
+
 def test_drill_that_is_killed_leaves_nothing(site: BackupSite, saved: list[Path]) -> None:
     """No process of a killed drill lives on, and its scratch is gone after `clean`, which its unit always runs."""
     assert saved

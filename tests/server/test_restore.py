@@ -26,6 +26,7 @@ FILES_SECONDS = 300  # a run every five minutes
 DAY_SECONDS = 360  # so one falls into it
 DATABASE_SECONDS = 60
 LIST_SECONDS = 15
+RULES = "/srv/pacs/plugins/routing/rules.yaml"
 ACCOUNTS = ("llng", "SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM account t")
 # Who did what: lines that were there before the last piece of the log must be there again, word for word.
 TRAILS = {
@@ -97,6 +98,8 @@ def watch_list(server: PreparedServer, loss: Loss) -> None:
 
 def work_and_destroy(server: PreparedServer, people: dict[str, Host], folder: Path) -> Loss:
     """Store, order and delete while backups run, and pull the plug."""
+    server.ask(f"echo 'rules: []' | install -o orthanc -g orthanc -m 600 /dev/stdin {RULES}")
+    server.ask("systemctl start pacs-backup-nightly.service", 600)
     server.playbook("user.yml", "-e", "login=restored", "-e", '{"full_name": "Ana"}', "-e", "role=radiologist")
     program = (sys.executable, Path(hospital_day.__file__))
     logs = {kind: folder / f"{kind}.log" for kind in ("images", "orders")}
@@ -244,6 +247,13 @@ def test_people_and_authority_are_the_same(restored: tuple[PreparedServer, Loss]
     server, loss = restored
     assert ask_database(server, *ACCOUNTS) == loss.accounts
     assert (server.machine.root / "etc/pacs/ca/server/ca.pem").read_bytes() == loss.ca
+
+
+def test_rules_of_routing_are_there(restored: tuple[PreparedServer, Loss]) -> None:
+    """What was decided on the page Routing is in force again, and the archive's own file."""
+    server, _ = restored
+    assert server.ask(f"cat {RULES}").strip() == "rules: []"
+    assert server.ask(f"stat -c '%U %a' {RULES}").strip() == "orthanc 600"
 
 
 def test_backups_go_on(restored: tuple[PreparedServer, Loss]) -> None:

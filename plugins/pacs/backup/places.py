@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from pacs.backup.errors import PlaceError
-from pacs.backup.restic import Repository
+from pacs.backup.restic import Repository, Snapshot
 from pacs.backup.settings import Credentials, PlaceKind, PlaceSettings
 
 # Opens the repository `escrow`, whose content is encrypted to the offline key: no secret.
@@ -59,6 +59,11 @@ class Place:
         return Repository(
             name, self.name, address, password, self._cache, options=self._options(), environment=self._environment()
         )
+
+    def newest_copy(self, folder: Path) -> Snapshot | None:
+        """Return the newest copy of a folder beside images and database; None: there is none. Raises PlaceError."""
+        copies = self.repository(SYSTEM).snapshots_if_any()
+        return next((one for one in reversed(copies) if one.tags.get("folder") == str(folder)), None)
 
     def may_have(self, name: str) -> bool:
         """Tell whether a repository may be there, where that is seen without asking restic: on a disk."""

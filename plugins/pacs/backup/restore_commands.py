@@ -12,6 +12,7 @@ from pacs.backup.errors import BackupError
 from pacs.backup.plans import Plan
 from pacs.backup.restoring import DatabaseRestore
 from pacs.backup.restoring_files import FilesRestore
+from pacs.backup.restoring_folders import FoldersRestore
 from pacs.backup.restoring_studies import StudiesRestore
 from pacs.backup.site import Site
 
@@ -33,8 +34,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ("lost", "images that no backup has: listed, and sent again they are stored", None),
         ("study", "one study", "StudyInstanceUID"),
         ("patient", "one patient", "PatientID"),
+        ("folders", "rules, targets and reports that are missing", None),
         ("configuration", "what is in the escrow", None),
-        ("server", "database and files on a new machine", None),
+        ("server", "folders, database and files on a new machine", None),
     ):
         one = whats.add_parser(name, help=text, description=text, parents=[common])
         one.set_defaults(restore=_RESTORES[name])
@@ -90,6 +92,11 @@ def _studies(site: Site, options: argparse.Namespace, stack: ExitStack) -> _Work
     return work.plan(chosen), lambda: work.do(chosen)
 
 
+def _folders(site: Site, options: argparse.Namespace, stack: ExitStack) -> _Work:
+    work = FoldersRestore(site, stack.enter_context(site.place(options.place)))
+    return work.plan(), work.do
+
+
 def _configuration(site: Site, options: argparse.Namespace, stack: ExitStack) -> _Work:
     place = stack.enter_context(site.place(options.place))
     key = _key(options)
@@ -100,19 +107,23 @@ def _configuration(site: Site, options: argparse.Namespace, stack: ExitStack) ->
 
 
 def _server(site: Site, options: argparse.Namespace, stack: ExitStack) -> _Work:
-    """Database first, so that the list of studies is there in seconds; files follow, newest first."""
+    """Folders and database first, so that the list of studies is there in seconds; files follow, newest first."""
     places = stack.enter_context(site.places_from(options.place))
     place, *others = places
+    rules = FoldersRestore(site, place)
     first, then = DatabaseRestore(site, options.to, place), FilesRestore(site, places)
     plan = first.plan()
-    steps = [*plan.steps, f"fetch every file that the index names from {place.name}, newest first"]
+    steps = [*rules.plan().steps, *plan.steps, f"fetch every file that the index names from {place.name}, newest first"]
     steps += [f"look for what it lacks at {', then at '.join(one.name for one in others)}"] if others else []
     losses = [
+        *rules.plan().losses,
         *plan.losses,
         f"what was not yet at {place.name} when the server was lost: of the database about a minute, of images five",
+        "rules, targets and reports of the day: they are saved nightly",
         "names of images whose file did not get there: `restore lost` lists them, for the modalities to send again",
     ]
-    return Plan("A whole server out of a backup place", steps, losses, plan.kept), lambda: f"{first.do()} {then.do()}"
+    whole = Plan("A whole server out of a backup place", steps, losses, plan.kept)
+    return whole, lambda: f"{rules.do()} {first.do()} {then.do()}"
 
 
 def _key(options: argparse.Namespace) -> Path:
@@ -128,6 +139,7 @@ _RESTORES = {
     "lost": _lost,
     "study": _studies,
     "patient": _studies,
+    "folders": _folders,
     "configuration": _configuration,
     "server": _server,
 }

@@ -3,8 +3,9 @@
 restore database --to "2026-11-22 11:45:00+00"   back to a moment, from here or from a place
 restore files                                    every file that the index names and the storage area lacks
 restore study UID, restore patient ID            as a restore point has them, stored into the running archive
+restore folders                                  rules, targets and reports that are missing
 restore configuration --key offline.key          what was in the escrow, into a folder
-restore server --key offline.key                 a new machine: database, then files
+restore server                                   a new machine: folders, database, then files
 """
 
 from __future__ import annotations

@@ -58,14 +58,13 @@ def main() -> int:
 
 def fetched(place: Place, settings: BackupSettings) -> Path | None:
     """Return the state folder as the place has it, of the night before; None where it has none."""
-    repository = place.repository(SYSTEM)
-    saved = [one for one in repository.snapshots_if_any() if one.tags.get("folder") == str(settings.state)]
-    if not saved:
+    saved = place.newest_copy(settings.state)
+    if saved is None:
         return None
     folder = settings.work / "resume"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, mode=0o700)
-    repository.restore(saved[-1].snapshot_id, folder)
+    place.repository(SYSTEM).restore(saved.snapshot_id, folder)
     return folder
 
 
