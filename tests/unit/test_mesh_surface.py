@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from fixtures.mesh_phantom import MID_LEVEL_HU
 from fixtures.mesh_sources import (
@@ -19,7 +21,7 @@ from fixtures.mesh_sources import (
 )
 from pacs.mesh import surface as surface_module
 from pacs.mesh.errors import EmptyPart
-from pacs.mesh.field import Field, MaskField, threshold_field
+from pacs.mesh.field import ClosedField, Field, MaskField, Shape, ThresholdField, sealed, threshold_field
 from pacs.mesh.measuring import bounding_box, volume_and_area
 from pacs.mesh.recipe import Recipe
 from pacs.mesh.selection import select
@@ -173,6 +175,62 @@ def test_holes_are_closed_below_their_width() -> None:
         volumes[close_mm] = volume_and_area(found)[0]
     assert volumes[1] == pytest.approx(volumes[0])
     assert volumes[4] > volumes[0] * 1.1
+
+
+@pytest.mark.parametrize("close_mm", [3, 10, 20])
+def test_closing_adds_nothing_to_a_body_without_holes(close_mm: int) -> None:
+    """A ball near the borders of its mask stays as it is, however wide the gaps are that would be filled."""
+    mask = (ball_voxels((50, 50, 50), (24.5, 24.5, 24.5), 20) > 1000).astype(np.uint8)
+    select_it = {"parts": [{"name": "x", "select": {"kind": "segment", "number": 1}}], "close_holes_mm": close_mm}
+    recipe = Recipe.model_validate(select_it)
+    found = extract(select(recipe.parts[0], recipe, volume_of(mask, unit="")).field)
+    assert wrong_edges(found) == 0
+    assert volume_and_area(found)[0] == pytest.approx(mask.sum(), rel=0.01)
+
+
+def test_closing_does_not_lengthen_what_ends_near_the_last_slice() -> None:
+    """A rod that ends four slices below the top ends there."""
+    rod = np.full((40, 30, 30), -1000, np.int16)
+    rod[6:35, 8:22, 8:22] = 1000
+    recipe = recipe_of(0, close_holes_mm=10)
+    found = extract(select(recipe.parts[0], recipe, volume_of(rod, outside=-1024)).field)
+    box = bounding_box(found)
+    assert (box.low_mm[2], box.high_mm[2]) == pytest.approx((5.5, 34.5), abs=0.1)
+
+
+@pytest.mark.parametrize("reach", [(2, 2, 2), (5, 1, 0), (0, 3, 4), (9, 9, 9)])
+def test_closing_is_the_same_in_slabs(reach: Shape) -> None:
+    """Slab by slab the values are those of the whole closed at once, with nothing around it."""
+    voxels = np.random.default_rng(1).integers(-1000, 1000, (23, 17, 19)).astype(np.int16)
+    sealed(voxels, 0, voxels.shape, -1000)
+    field = ClosedField(ThresholdField(voxels, 0.5), reach)
+    size = tuple(2 * far + 1 for far in reach)
+    wide = np.pad(voxels, 20, constant_values=-1000)
+    closed = ndimage.minimum_filter(ndimage.maximum_filter(wide, size), size)[20:-20, 20:-20, 20:-20]
+    for first, last in ((0, 4), (3, 12), (11, 23), (0, 23)):
+        found = field.slab(first, last)
+        inner = slice(max(1, first) - first, min(22, last) - first)
+        np.testing.assert_array_equal(found[inner, 1:-1, 1:-1], closed[first:last][inner, 1:-1, 1:-1])
+
+
+@pytest.mark.parametrize("most", [1, 100, 255])
+def test_fractions_are_meshed_where_half_is_filled(most: int) -> None:
+    """Shares that fall from 1 to 0 around a ball give that ball, not all that is not empty."""
+    grid = np.indices((50, 50, 50)) - 24.5
+    share = np.clip((22 - np.sqrt((grid**2).sum(axis=0))) / 12, 0, 1)
+    mask = volume_of(np.rint(share * most).astype(np.uint8), unit="")
+    recipe = Recipe.model_validate({"parts": [{"name": "x", "select": {"kind": "segment", "number": 1}}]})
+    found = extract(select(recipe.parts[0], recipe, replace(mask, slope=1 / most)).field)
+    assert wrong_edges(found) == 0
+    assert volume_and_area(found)[0] == pytest.approx(4 / 3 * math.pi * 16**3, rel=0.03)
+
+
+def test_fractions_below_a_half_are_nothing() -> None:
+    """A segment that fills no voxel by half is refused, not meshed as a whole."""
+    mask = volume_of(np.full((9, 9, 9), 49, np.uint8), unit="")
+    recipe = Recipe.model_validate({"parts": [{"name": "x", "select": {"kind": "segment", "number": 1}}]})
+    with pytest.raises(EmptyPart):
+        select(recipe.parts[0], recipe, replace(mask, slope=1 / 100))
 
 
 @pytest.mark.parametrize("radius", [3.3, 6.0, 14.0])

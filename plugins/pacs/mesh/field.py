@@ -112,15 +112,17 @@ class WindowField:
 
 @dataclass(frozen=True)
 class MaskField:
-    """Voxels of 0 and 1, blurred so that the surface runs smoothly, yet each voxel stays on its side of it.
+    """Voxels in and out, blurred so that the surface runs smoothly, yet each voxel stays on its side of it.
 
     Attributes
     ----------
     level : more than -`MASK_MARGIN`, less than `MASK_MARGIN`.
+    least : the smallest voxel that is in.
     """
 
     mask: Slab
     level: float = 0.0
+    least: int = 1
 
     @property
     def shape(self) -> Shape:
@@ -130,12 +132,12 @@ class MaskField:
     def slab(self, first: int, last: int) -> Slab:
         """See `Field`."""
         start, stop = max(0, first - _BLUR_REACH), min(self.shape[0], last + _BLUR_REACH)
-        part = self.mask[start:stop]
+        part = self.mask[start:stop] >= self.least
         blurred = ndimage.gaussian_filter(
             part.astype(np.float32), _BLUR_SIGMA_VOXELS, mode="constant", radius=_BLUR_REACH
         )
         wanted = slice(first - start, last - start)
-        inside, blurred = part[wanted] > 0, blurred[wanted] - np.float32(0.5)
+        inside, blurred = part[wanted], blurred[wanted] - np.float32(0.5)
         margin = np.float32(MASK_MARGIN)
         depth = np.where(inside, np.maximum(blurred, margin), np.minimum(blurred, -margin))
         return sealed(depth, first, self.shape, -1)
@@ -214,10 +216,22 @@ class ClosedField:
         """See `Field`."""
         start, stop = max(0, first - 2 * self.reach[0]), min(self.shape[0], last + 2 * self.reach[0])
         size = tuple(2 * far + 1 for far in self.reach)
-        values = self.field.slab(start, stop)
+        room, values = self._room(start, stop), self.field.slab(start, stop)
+        values = np.pad(values, room, constant_values=values.min())
         closed = ndimage.minimum_filter(ndimage.maximum_filter(values, size, mode="nearest"), size, mode="nearest")
+        first_inner = room[0][0] + first - start
+        rows, columns = (slice(far, far + count) for far, count in zip(self.reach[1:], self.shape[1:], strict=True))
+        inner = np.ascontiguousarray(closed[first_inner : first_inner + last - first, rows, columns])
         below = math.floor(self.level) if closed.dtype.kind in "iu" else self.level - 1
-        return sealed(np.ascontiguousarray(closed[first - start : last - start]), first, self.shape, below)
+        return sealed(inner, first, self.shape, below)
+
+    def _room(self, start: int, stop: int) -> tuple[tuple[int, int], ...]:
+        """Return how many voxels to put around slices `start` to `stop`: beyond a border bodies widen, too.
+
+        Cut off there they would not be taken back by as much, and reach the border.
+        """
+        up, down, across = self.reach
+        return (up * (start == 0), up * (stop == self.shape[0])), (down, down), (across, across)
 
 
 @dataclass(frozen=True)

@@ -86,27 +86,29 @@ def _tissue(part: Part, recipe: Recipe, volume: Volume) -> Selected:
 
 
 def _mask(volume: Volume) -> Selected:
+    # Of fractions what is half filled is in: the surface is at 0.5.
+    least = math.ceil(round(volume.stored(0.5), 6))
     box = []
     for axis in range(3):
         others = tuple(other for other in range(3) if other != axis)
-        used = np.flatnonzero(volume.voxels.any(axis=others))
+        used = np.flatnonzero(volume.voxels.max(axis=others) >= least)
         if not len(used):
             raise EmptyPart("Expected voxels in the segment, found none.", remedy="Choose another one.")
         first, last = int(used[0]) - _MASK_EDGE_VOXELS, int(used[-1]) + _MASK_EDGE_VOXELS + 1
         box.append((max(0, first), min(volume.voxels.shape[axis], last)))
     voxels, affine = _cropped(volume.voxels, volume.geometry.affine, box)
-    return Selected(MaskField(voxels, _level_of_same_volume(voxels)), affine, None)
+    return Selected(MaskField(voxels, _level_of_same_volume(voxels, least), least), affine, None)
 
 
-def _level_of_same_volume(mask: Slab) -> float:
+def _level_of_same_volume(mask: Slab, least: int) -> float:
     """Return the level at which the surface encloses as much as the voxels fill, as near as voxels keep their side.
 
     A blurred body is smaller, the more so the smaller it is; large ones are not, within 3 in 1000.
     """
-    wanted = int(np.count_nonzero(mask))
+    wanted = sum(int(np.count_nonzero(one >= least)) for one in mask)
     if wanted > _LARGE_MASK_VOXELS:
         return 0.0
-    low, high = (volume_and_area(extract(MaskField(mask, level)))[0] for level in (-_LEVEL_STEP, 0.0))
+    low, high = (volume_and_area(extract(MaskField(mask, level, least)))[0] for level in (-_LEVEL_STEP, 0.0))
     return float(np.clip(_LEVEL_STEP * (high - wanted) / (low - high), -_MOST_LEVEL, _MOST_LEVEL))
 
 
