@@ -217,8 +217,10 @@ class ClosedField:
         start, stop = max(0, first - 2 * self.reach[0]), min(self.shape[0], last + 2 * self.reach[0])
         size = tuple(2 * far + 1 for far in self.reach)
         room, values = self._room(start, stop), self.field.slab(start, stop)
+        # One after the other: no more than two of them are in memory.
         values = np.pad(values, room, constant_values=values.min())
-        closed = ndimage.minimum_filter(ndimage.maximum_filter(values, size, mode="nearest"), size, mode="nearest")
+        values = ndimage.maximum_filter(values, size, mode="nearest")
+        closed = ndimage.minimum_filter(values, size, mode="nearest")
         first_inner = room[0][0] + first - start
         rows, columns = (slice(far, far + count) for far, count in zip(self.reach[1:], self.shape[1:], strict=True))
         inner = np.ascontiguousarray(closed[first_inner : first_inner + last - first, rows, columns])
