@@ -14,8 +14,9 @@ from pacs.mesh.jobs.looks import SeriesLook
 from pacs.mesh.jobs.orders import Order, OrderKind, SeriesNote
 from pacs.mesh.jobs.series import SourceSeries
 from pacs.mesh.jobs.sources import Sources
-from pacs.mesh.recipe import Preset
-from pacs.mesh.report import Notice
+from pacs.mesh.jobs.shelf import ShelvedModel
+from pacs.mesh.recipe import Coordinates, Format, Preset, Recipe
+from pacs.mesh.report import ModelFile, Notice
 from pacs.mesh.stages import Stage
 from pacs.web.model_views import NOTICE_WORDS, PART_WORDS, REASON_WORDS, STAGE_WORDS, notice_words
 from pacs.work import WorkQueue
@@ -30,14 +31,14 @@ def made(tmp_path: Path) -> Iterator[Pages]:
         yield made
 
 
-def ordered(made: Pages, kind: OrderKind = OrderKind.MODEL) -> tuple[WorkQueue, int]:
+def ordered(made: Pages, kind: OrderKind = OrderKind.MODEL, recipe: Recipe = BONE) -> tuple[WorkQueue, int]:
     """Put a job into the queue of models, which nobody works here, and return both."""
     [queue] = made.services.models.queues
     series = SeriesNote(
         orthanc_series_id=SERIES, orthanc_study_id="", study_instance_uid="1.2", series_instance_uid="1.2.3",
         modality="CT", number="2", description="Tórax",
     )  # fmt: skip
-    order = Order(kind=kind, series=series, recipe=BONE, actor="person:local")
+    order = Order(kind=kind, series=series, recipe=recipe, actor="person:local")
     return queue, queue.put(order.model_dump(mode="json"))
 
 
@@ -97,6 +98,30 @@ def test_model_that_is_not_kept_any_more_can_be_made_again(made: Pages) -> None:
     assert "not kept any more" in page_of(made, job_id)
     assert made.client().get(f"/mesh/jobs/{job_id}/files/model.stl").status_code == 404
     assert made.client().post(f"/mesh/jobs/{job_id}/study", json={"formats": ["stl"]}).status_code == 404
+
+
+def finished(made: Pages, monkeypatch: pytest.MonkeyPatch, recipe: Recipe = BONE) -> int:
+    """Return the job of a model that is on the shelf as an STL."""
+    queue, job_id = ordered(made, recipe=recipe)
+    [claim] = queue.claim()
+    claim.complete({"model": f"{SERIES}/{'0' * 64}"})
+    stl = ModelFile(name="model.stl", format=Format.STL, media_type="model/stl", size_bytes=5, sha256="0" * 64)
+    (made.services.storage_directory / "model.stl").write_bytes(b"solid")
+    report = report_of(files=(stl,), coordinates=recipe.coordinates.value)
+    monkeypatch.setattr(made.services.models, "shelved", lambda _job: ShelvedModel(made.services.storage_directory, report))
+    return job_id
+
+
+@pytest.mark.parametrize(("coordinates", "status"), [(Coordinates.LPS, 202), (Coordinates.RAS, 400)])
+def test_only_models_in_lps_are_saved_in_the_study(
+    made: Pages, monkeypatch: pytest.MonkeyPatch, coordinates: Coordinates, status: int
+) -> None:
+    """DICOM knows LPS alone: a model in RAS is neither offered to be saved nor taken."""
+    job_id = finished(made, monkeypatch, BONE.model_copy(update={"coordinates": coordinates}))
+    assert ("Save in the study" in page_of(made, job_id)) == (status == 202)
+    answer = made.client().post(f"/mesh/jobs/{job_id}/study", json={"formats": ["stl"]}, headers={"Accept": "*/*"})
+    assert answer.status_code == status
+    assert ("LPS" in answer.json.get("detail", "")) == (status == 400)
 
 
 def test_list_shows_models_and_where_their_study_went(made: Pages) -> None:

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from pacs.database import Database
-from pacs.errors import NotFound
+from pacs.errors import InvalidInput, NotFound
 from pacs.mesh.errors import MeshError
 from pacs.mesh.jobs.collector import ModelCollector
 from pacs.mesh.jobs.looking import Lookout
@@ -24,7 +24,7 @@ from pacs.mesh.jobs.shelf import Shelf, ShelvedModel
 from pacs.mesh.jobs.sources import SourceFinder
 from pacs.mesh.jobs.tidying import Tidying
 from pacs.mesh.jobs.working import ModelWorker
-from pacs.mesh.recipe import Format, Recipe
+from pacs.mesh.recipe import Coordinates, Format, Recipe
 from pacs.mesh.settings import MeshSettings
 from pacs.metrics import Metrics
 from pacs.ports import Archive, Change
@@ -132,8 +132,14 @@ class Models:
         Raises
         ------
         NotFound : there is no such job, or its model is not kept any more.
+        InvalidInput : it is in RAS: in the frame of reference of the images it would lie turned.
         """
         job = self.get(job_id)
+        if job.order.recipe.coordinates is not Coordinates.LPS:
+            raise InvalidInput(
+                f"Models in a study are in LPS, but that of job {job_id} is in {job.order.recipe.coordinates}.",
+                remedy="Order it in LPS, then save it.",
+            )
         self.shelved(job)
         return self._put(
             Order(
