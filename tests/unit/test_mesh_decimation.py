@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -75,6 +77,31 @@ def test_death_of_the_second_process_is_told() -> None:
     """A result that never comes is an error, not a wait for ever or half a surface."""
     with Helper(lambda: os._exit(3), 100) as helper, pytest.raises(HelperDied, match="ended with 3"):
         helper.result()
+
+
+def _without_memory() -> list[np.ndarray]:
+    raise MemoryError
+
+
+@pytest.mark.parametrize("end", [lambda: os.kill(os.getpid(), signal.SIGKILL), _without_memory])
+def test_second_process_without_memory_is_told_as_such(end: Callable[[], list[np.ndarray]]) -> None:
+    """Killed as the kernel does or refused memory, the job is told to lack memory, which is tried once more."""
+    with Helper(end, 100) as helper, pytest.raises(MemoryError):
+        helper.result()
+
+
+def test_fault_in_the_second_process_is_no_lack_of_memory() -> None:
+    """What fails there for another reason keeps failing, and is not tried again."""
+    with Helper(lambda: [][0], 100) as helper, pytest.raises(HelperDied, match="ended with 1"):
+        helper.result()
+
+
+def test_second_process_may_return_many_arrays() -> None:
+    """As many as half of the chunks of a surface of a hundred million triangles have."""
+    arrays = [np.full(number % 7, number, np.int32) for number in range(3000)]
+    with Helper(lambda: arrays, sum(one.nbytes for one in arrays)) as helper:
+        found = [np.frombuffer(part, np.int32).tolist() for part in helper.result()]
+    assert found == [one.tolist() for one in arrays]
 
 
 def test_second_process_is_ended_with_the_block() -> None:

@@ -216,14 +216,16 @@ def test_one_slope_stays_beside_the_samples(tmp_path: Path) -> None:
     assert volume.stored(-5) == 0
 
 
-def test_padding_brighter_than_air_is_no_wall(tmp_path: Path) -> None:
+@pytest.mark.parametrize("syntax", LOSSLESS_SYNTAXES, ids=lambda syntax: syntax.name)
+def test_padding_brighter_than_air_is_no_wall(tmp_path: Path, syntax: UID) -> None:
     """Padding around a round field that is stored as a huge value is air, else it would be meshed."""
     samples = np.full((3, *SIZE), 24, "u2")
     samples[:, 4:-4, 4:-4] = 1064
     rows, columns = np.ogrid[: SIZE[0], : SIZE[1]]
     is_outside = np.hypot(rows - 23.5, columns - 19.5) > 21
     samples[:, is_outside] = 63536
-    volume = read_series(written(_stack(samples, 16, RescaleIntercept=-1024, PixelPaddingValue=63536), tmp_path))
+    images = _stack(samples, 16, RescaleIntercept=-1024, PixelPaddingValue=63536)
+    volume = read_series(written([in_syntax(image, syntax) for image in images], tmp_path))
     assert set(np.unique(real_values(volume)).tolist()) == {-1000.0, 40.0}
 
 

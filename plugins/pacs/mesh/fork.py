@@ -20,9 +20,17 @@ from numpy.typing import NDArray
 
 type Arrays = Sequence[NDArray[Any]]
 
+# Of the arrays' lengths, which come first. Pages that nobody writes to take no memory.
+_HEAD_BYTES = 2**20
+_NO_MEMORY_EXIT = 12
+
 
 class HelperDied(RuntimeError):
-    """The second process ended without a result, as when there is no memory."""
+    """The second process ended without a result."""
+
+
+class HelperOutOfMemory(MemoryError):
+    """There was no memory for the second process: it said so, or was killed as the kernel does then."""
 
 
 class Helper:
@@ -37,7 +45,7 @@ class Helper:
     """
 
     def __init__(self, work: Callable[[], Arrays], most_bytes: int) -> None:
-        self._shared = mmap.mmap(-1, most_bytes + mmap.PAGESIZE)
+        self._shared = mmap.mmap(-1, most_bytes + _HEAD_BYTES)
         with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
             self._pid = os.fork()
         if not self._pid:
@@ -48,15 +56,17 @@ class Helper:
 
         Raises
         ------
-        HelperDied : there is no result.
+        HelperDied, HelperOutOfMemory : there is no result.
         """
         _, status = os.waitpid(self._pid, 0)
         self._pid = 0
         if status:
-            raise HelperDied(f"The second process of the reduction ended with {os.waitstatus_to_exitcode(status)}.")
+            ended_with = os.waitstatus_to_exitcode(status)
+            kind = HelperOutOfMemory if ended_with in (-signal.SIGKILL, _NO_MEMORY_EXIT) else HelperDied
+            raise kind(f"The second process of the reduction ended with {ended_with}.")
         view = memoryview(self._shared)
         count = int.from_bytes(view[:8], "little")
-        ends = [mmap.PAGESIZE, *np.frombuffer(view[8 : 8 + 8 * count], np.int64).tolist()]
+        ends = [_HEAD_BYTES, *np.frombuffer(view[8 : 8 + 8 * count], np.int64).tolist()]
         return [view[start:stop] for start, stop in pairwise(ends)]
 
     def __enter__(self) -> Self:
@@ -75,11 +85,13 @@ class Helper:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             self._store(work())
             os._exit(0)
+        except MemoryError:
+            os._exit(_NO_MEMORY_EXIT)
         finally:
             os._exit(1)
 
     def _store(self, arrays: Arrays) -> None:
-        ends = np.cumsum([array.nbytes for array in arrays], dtype=np.int64) + mmap.PAGESIZE
+        ends = np.cumsum([array.nbytes for array in arrays], dtype=np.int64) + _HEAD_BYTES
         self._shared[:8] = len(arrays).to_bytes(8, "little")
         self._shared[8 : 8 + ends.nbytes] = ends.tobytes()
         for array, end in zip(arrays, ends.tolist(), strict=True):

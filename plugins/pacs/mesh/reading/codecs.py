@@ -63,10 +63,10 @@ def decoded_bits(transfer_syntax_uid: str, stream: bytes, form: PixelFormat) -> 
 
 
 def _as_stored(samples: Samples, form: PixelFormat) -> Samples:
-    """Take samples for signed if they are stored so: most codecs know of unsigned ones only."""
+    """Take samples for signed if they are stored so: most codecs know of unsigned ones only. They may be changed."""
     kind = "i" if form.is_signed else "u"
     own = samples.view(f"{kind}{samples.dtype.itemsize}")
-    return own.astype(form.dtype, copy=False)
+    return own.astype(form.dtype, copy=not own.flags.writeable)
 
 
 def _jpeg(stream: bytes, _form: PixelFormat) -> Samples:
