@@ -56,7 +56,9 @@ def description(version: str) -> dict[str, Any]:
             "/pacs/mesh/jobs/{job}/study": {
                 "parameters": [_JOB],
                 "post": _operation(
-                    "Save it in its study, as DICOM", {"202": _accepted(), "400": _problem("Not in LPS")}, body="Formats"
+                    "Save it in its study, as DICOM",
+                    {"202": _accepted(), "400": _problem("Not in LPS")},
+                    body="Formats",
                 ),
             },
             "/series/{series}/mesh.{format}": _simple(),
