@@ -147,6 +147,25 @@ def test_contours_fill_their_slice(tmp_path: Path, contours: list[Points], pixel
 
 
 @pytest.mark.parametrize(
+    ("kind", "times", "pixels"),
+    [
+        ("CLOSED_PLANAR", 2, 20 * 20),
+        ("CLOSED_PLANAR", 3, 20 * 20),
+        ("CLOSEDPLANAR_XOR", 2, 0),
+        ("CLOSEDPLANAR_XOR", 3, 20 * 20),
+    ],
+)
+def test_contour_stored_twice_counts_once(tmp_path: Path, kind: str, times: int, pixels: int) -> None:
+    """A copy takes nothing away, but where the file asks for exclusive or it does."""
+    volume = _volume(tmp_path)
+    once = _contour(_in_patient(volume, [(x - 0.5, y - 0.5) for x, y in SQUARE], 5))
+    copies = [_contour(_in_patient(volume, [(x - 0.5, y - 0.5) for x, y in SQUARE], 3), kind) for _ in range(times)]
+    mask = rtstruct.mask(_file(_structures([once, *copies]), tmp_path), 7, volume)
+    assert mask.voxels[4].sum() == pixels
+    assert mask.voxels[6].sum() == 20 * 20
+
+
+@pytest.mark.parametrize(
     ("places", "filled"),
     [
         ([1, 2, 3], [1, 2, 3]),

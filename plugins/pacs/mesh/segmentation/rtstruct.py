@@ -21,7 +21,8 @@ from pacs.mesh.segmentation.regions import Region
 from pacs.mesh.volume import Source, Volume, Voxels
 
 _SOP_CLASS_UID: Final = "1.2.840.10008.5.1.4.1.1.481.3"
-_CLOSED: Final = frozenset({"CLOSED_PLANAR", "CLOSEDPLANAR_XOR"})
+_EXCLUSIVE: Final = "CLOSEDPLANAR_XOR"
+_CLOSED: Final = frozenset({"CLOSED_PLANAR", _EXCLUSIVE})
 _POINTS_OF_AN_AREA: Final = 3
 # Of a slice: how far the points of a contour may lie off its plane, and planes off each other to be one.
 _FLAT: Final = 0.25
@@ -47,7 +48,8 @@ def segments(file: InstanceFile) -> tuple[Region, ...]:
 def mask(file: InstanceFile, number: int, reference: Volume | None = None) -> Volume:
     """Return a region on the voxels of `reference`: 1 where the center of a voxel is in it, else 0.
 
-    Contours in one plane are combined by exclusive or, so that a contour in another is a hole.
+    Contours in one plane are combined by exclusive or, so that a contour in another is a hole. One that is stored twice
+    counts once.
 
     Raises
     ------
@@ -125,10 +127,17 @@ def _contours(structures: Dataset, number: int) -> list[NDArray[np.float64]]:
     of_region = [item for item in structures.get("ROIContourSequence") or () if int(item.ReferencedROINumber) == number]
     items = [contour for item in of_region for contour in item.get("ContourSequence") or ()]
     # What has fewer points, as some planning systems write it, encloses nothing.
-    contours = [points for item in items if len(points := _points(item, number)) >= _POINTS_OF_AN_AREA]
+    contours = [(item, points) for item in items if len(points := _points(item, number)) >= _POINTS_OF_AN_AREA]
     if not contours:
         raise EmptySegment(f"Region {number} has no contour that encloses anything.", remedy="Choose another.")
-    return contours
+    # A copy would empty what it was copied from; only where exclusive or is asked for is that meant.
+    kept = {_identity(item, points): points for item, points in contours}
+    return list(kept.values())
+
+
+def _identity(contour: Dataset, points: NDArray[np.float64]) -> bytes | int:
+    """Return what is the same for contours of which one is enough."""
+    return id(contour) if contour.ContourGeometricType == _EXCLUSIVE else points.tobytes()
 
 
 def _points(contour: Dataset, number: int) -> NDArray[np.float64]:
