@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from fixtures.mesh_series import AXIAL, SAGITTAL, along, enhanced, off_place_mm, series, with_samples, written
-from pacs.mesh.errors import MissingSlice, SamePlaceTwice, SeveralVolumes, UnknownSubVolume
+from pacs.mesh.errors import MeshError, MissingSlice, SamePlaceTwice, SeveralVolumes, UnknownSubVolume
 from pacs.mesh.reading.series import estimate, read_series, sub_volumes
 
 EVEN = [0.0, 2.0, 4.0, 6.0, 8.0]
@@ -65,6 +65,19 @@ def test_two_volumes_are_told_apart_by_whatever_differs(tmp_path: Path, attribut
     for phase in (0, 1):
         voxels = read_series(files, str(phase + 1)).voxels
         assert voxels[1:-1, 1, 1].tolist() == [100 * phase + number for number in range(len(EVEN))]
+
+
+def test_comments_are_not_told(tmp_path: Path) -> None:
+    """Somebody may have written a name there: volumes are told apart by it, but no message repeats it."""
+    comments: list[object] = ["Muster^Erika prone", "Muster^Erika supine"]
+    files = written(_phases(2, ImageComments=comments), tmp_path)
+    found = sub_volumes(files)
+    assert [volume.count for volume in found] == [len(EVEN), len(EVEN)]
+    assert all(volume.description.endswith(", ImageComments") for volume in found)
+    for name in (None, "9"):
+        with pytest.raises(MeshError) as refused:
+            read_series(files, name)
+        assert "Muster" not in str(refused.value)
 
 
 def test_volumes_that_differ_in_two_ways_are_told_apart(tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ DISTINGUISHING: Final = (
     *("SeriesTime", "ImageComments"),
     *(f"DimensionIndex{place}" for place in range(1, 9)),  # a multi-frame image's own, each for itself
 )
+# Of these what people write freely, which may be a name: never told.
+FREE_TEXTS: Final = frozenset({"ImageComments"})
 _TEXTS: Final = (
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality"),
     *("InstanceNumber", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),

@@ -22,7 +22,7 @@ from pacs.mesh.errors import (
 )
 from pacs.mesh.reading.files import InstanceFile
 from pacs.mesh.reading.frames import slices_of
-from pacs.mesh.reading.header import Header, as_floats, read_header
+from pacs.mesh.reading.header import FREE_TEXTS, Header, as_floats, read_header
 from pacs.mesh.reading.pixel_format import format_of, require_whole
 from pacs.mesh.reading.reader import is_native
 from pacs.mesh.reading.slices import Slice
@@ -99,7 +99,8 @@ def described(stack: Stack) -> str:
     """Say for people what a stack is."""
     first = stack.slices[0]
     parts = [_plane(first), f"{len(stack.slices)} slices of {first.columns} x {first.rows}"]
-    parts += [f"{keyword} {_shortened(value)}" for keyword, value in stack.told_apart_by.items()]
+    told = ((key, "" if key in FREE_TEXTS else _shortened(value)) for key, value in stack.told_apart_by.items())
+    parts += [f"{key} {value}".strip() for key, value in told]
     return ", ".join(parts)
 
 
