@@ -232,6 +232,20 @@ def test_uneven_frames_fill_what_is_between_them(tmp_path: Path) -> None:
     assert mask.voxels.shape[0] == 14 + 2
 
 
+@pytest.mark.parametrize("shifted", [0, 3, 7])
+@pytest.mark.parametrize("stack", ["axial", "tilted gantry"])
+def test_frames_beside_each_other_are_refused(tmp_path: Path, stack: str, shifted: int) -> None:
+    """One grid holds frames that lie behind each other, a tilted gantry's, too; not one that was moved aside."""
+    seg = _seg(_images(*STACKS[stack]), _labels(), BINARY)
+    for group in seg.PerFrameFunctionalGroupsSequence:
+        place = group.PlanePositionSequence[0]
+        wanted = np.array(STACKS[stack][0][shifted], float)
+        if np.allclose(np.array(place.ImagePositionPatient, float), wanted):
+            place.ImagePositionPatient = (wanted + [30.0, 0.0, 0.0]).tolist()
+    with pytest.raises(errors.NoSegmentation, match="behind each other"):
+        dicom_seg.mask(_file(seg, tmp_path), 1)
+
+
 def test_pixels_cut_are_refused(tmp_path: Path) -> None:
     """A SEG that ends before its pixels do is refused by name."""
     seg = _seg(_images(*STACKS["axial"]), _labels(), BINARY)

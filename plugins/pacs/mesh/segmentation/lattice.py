@@ -17,6 +17,8 @@ _SAME_DIRECTION: Final = 1e-3
 # Of a gap: how far off its layer a frame may lie.
 _OFF: Final = 0.05
 _SAME_PLACE_MM: Final = 1e-3
+# Of a pixel: how far aside of the line through the first and the last a frame may lie.
+_ASIDE: Final = 0.5
 # Uneven frames are put on layers as narrow as their smallest gap, but not narrower than this share of the usual one.
 _FINEST: Final = 1 / 8
 
@@ -54,7 +56,7 @@ def lattice_of(slices: Sequence[Slice], reference: Geometry | None = None) -> La
 
     Raises
     ------
-    NoSegmentation : they are not parallel, or not of one pixel spacing.
+    NoSegmentation : they are not parallel, not of one pixel spacing, or shifted sideways against each other.
     """
     first = slices[0]
     for one in slices:
@@ -71,6 +73,7 @@ def lattice_of(slices: Sequence[Slice], reference: Geometry | None = None) -> La
     start, end = slices[order[0]].position_mm, slices[order[-1]].position_mm
     step_mm, shown = _layers(places, _spacing_mm(first, places, reference))
     direction = (end - start) / (places[-1] - places[0]) if len(places) > 1 else first.normal
+    _require_line(slices, start + (along - places[0])[:, None] * direction)
     return Lattice(
         (len(shown) + 2, first.rows + 2, first.columns + 2),
         Geometry(_affine(first, start, direction * step_mm)),
@@ -78,6 +81,17 @@ def lattice_of(slices: Sequence[Slice], reference: Geometry | None = None) -> La
         places,
         np.concatenate([[-1], shown, [-1]]),
     )
+
+
+def _require_line(slices: Sequence[Slice], expected_mm: NDArray[np.float64]) -> None:
+    off_mm = np.linalg.norm(np.stack([one.position_mm for one in slices]) - expected_mm, axis=1)
+    worst = int(off_mm.argmax())
+    if off_mm[worst] > _ASIDE * min(slices[0].spacing_mm):
+        raise NoSegmentation(
+            f"The frames of a SEG must lie behind each other, but {slices[worst].name} is shifted aside by "
+            f"{off_mm[worst]:.1f} mm.",
+            sop_instance_uids=[slices[worst].header.sop_instance_uid],
+        )
 
 
 def _spacing_mm(first: Slice, places: NDArray[np.float64], reference: Geometry | None) -> float:
