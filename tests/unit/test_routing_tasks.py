@@ -19,8 +19,12 @@ import pytest
 from fakes.archive import MemoryArchive
 from pacs.database import Database
 from pacs.errors import NotFound
+from pacs.mesh.errors import MeshTooLarge
+from pacs.mesh.jobs.service import TooManyWaiting
 from pacs.metrics import Metrics
+from pacs.processes import ProcessFailed, ProcessTimeout
 from pacs.routing.actions.archive import ArchiveTasks
+from pacs.routing.actions.models import ModelTasks
 from pacs.routing.actions.notices import SIGNATURE_HEADER, NoticeTasks
 from pacs.routing.actions.orders import TaskOrder, Tasks
 from pacs.routing.actions.settings import NotifySettings
@@ -212,3 +216,33 @@ def test_task_that_is_given_up_is_counted_with_its_rule(
         assert tasks.queue.counts()[WorkState.FAILED] == failed
     name, labels = "pacs_routing_rule_failed_total", {"rule": "trauma-at-night", "kind": "mail"}
     assert (metrics.registry.get_sample_value(name, labels) or 0) == failed
+
+
+def refused(code: str, status: int) -> ProcessFailed:
+    """Return what a child raised that refused a series, as the pool raises it."""
+    error = ProcessFailed("pacs.mesh.jobs.child:look", type_name="MeshError", text="")
+    error.speak_as(code, status, "All images are localizers.", "Choose another series.")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (refused("mesh-localizers", 422), Reject),
+        (refused("mesh-several-volumes", 409), Reject),
+        (MeshTooLarge("It needs more memory than there is."), Reject),
+        (NotFound("The series is gone."), Reject),
+        (TooManyWaiting("Many jobs wait."), TooManyWaiting),
+        (ProcessFailed("pacs.mesh.jobs.child:look", type_name="KeyError", text=""), ProcessFailed),
+        (ProcessTimeout("pacs.mesh.jobs.child:look", wall_seconds=120), ProcessTimeout),
+    ],
+    ids=lambda value: getattr(value, "code", None),
+)
+def test_series_without_a_volume_is_not_tried_again(error: Exception, expected: type[Exception]) -> None:
+    """What the series is not stays so; a full queue and a child that failed are tried again."""
+    models, tasks = Mock(), Mock()
+    models.order.side_effect = error
+    ModelTasks(MemoryArchive(), models).register(tasks)
+    handler = tasks.register.call_args.args[1]
+    with pytest.raises(expected):
+        handler(TaskOrder("model", "A rule", "study-1", "1.2.3", "series-1", {"presets": ["bone"]}))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from pacs.errors import InvalidInput, NotFound
+from pacs.mesh.errors import MeshError
 from pacs.mesh.jobs.service import Models
 from pacs.mesh.recipe import Part, Preset, PresetSelection, Recipe
 from pacs.ports import Archive
+from pacs.processes import ProcessFailed
 from pacs.routing.actions.orders import TaskOrder, Tasks
 from pacs.work import Reject
 
@@ -35,7 +38,10 @@ class ModelTasks:
             return {"jobs": [], "reason": f"no {_MODALITY} series of {_FEWEST_SLICES} images or more"}
         try:
             return {"jobs": [self._ordered(series, Preset(name), order.rule) for name in order.parameters["presets"]]}
-        except (InvalidInput, NotFound) as error:
+        except (InvalidInput, NotFound, MeshError, ProcessFailed) as error:
+            # A queue that is full and a child that failed are tried again: that is no fault of the series.
+            if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
             raise Reject(str(error)) from error
 
     def _ordered(self, orthanc_series_id: str, preset: Preset, rule: str) -> int:
