@@ -13,9 +13,10 @@ import trimesh
 from fixtures.mesh_sources import ArraySource, ball_voxels, recipe_of, small_phantom, volume_of
 from pacs.mesh import pipeline, preview
 from pacs.mesh.errors import EmptyPart, MeshCancelled
-from pacs.mesh.recipe import Format, Recipe
+from pacs.mesh.recipe import Format, MaskSelection, Recipe
 from pacs.mesh.report import Report
 from pacs.mesh.stages import Stage
+from pacs.mesh.volume import Volume
 
 
 @pytest.fixture
@@ -164,6 +165,24 @@ def test_preview_is_small_and_reads_once(source: ArraySource, monkeypatch: pytes
         content = preview.make(source, "content of this test", recipe_of(low))
         assert len(content) < 5_000_000
     assert source.reads == 1
+
+
+def test_preview_has_a_region_on_the_grid_of_its_volume() -> None:
+    """A region that was rasterised on one volume of a series is not shown with another."""
+    ball = volume_of(ball_voxels((34, 34, 34), (16.3, 16.6, 15.8), 6))
+    asked: list[object] = []
+
+    class Regions(ArraySource):
+        def mask(self, select: MaskSelection, reference: Volume | None) -> Volume:
+            asked.append(select)
+            return super().mask(select, reference)
+
+    source = Regions(ball, {1: volume_of((ball.voxels > 1000).astype(np.uint8), unit="")})
+    for sub_volume, times in (("1", 1), ("2", 2), ("2", 2)):
+        parts = [{"name": "x", "select": {"kind": "roi", "number": 1}}]
+        recipe = Recipe.model_validate({"parts": parts, "sub_volume": sub_volume})
+        preview.make(source, "content of this test, of two volumes", recipe)
+        assert len(asked) == times
 
 
 def test_preview_heeds_its_triangles(source: ArraySource, monkeypatch: pytest.MonkeyPatch) -> None:

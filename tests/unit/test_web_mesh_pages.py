@@ -108,7 +108,9 @@ def finished(made: Pages, monkeypatch: pytest.MonkeyPatch, recipe: Recipe = BONE
     stl = ModelFile(name="model.stl", format=Format.STL, media_type="model/stl", size_bytes=5, sha256="0" * 64)
     (made.services.storage_directory / "model.stl").write_bytes(b"solid")
     report = report_of(files=(stl,), coordinates=recipe.coordinates.value)
-    monkeypatch.setattr(made.services.models, "shelved", lambda _job: ShelvedModel(made.services.storage_directory, report))
+    monkeypatch.setattr(
+        made.services.models, "shelved", lambda _job: ShelvedModel(made.services.storage_directory, report)
+    )
     return job_id
 
 
@@ -122,6 +124,23 @@ def test_only_models_in_lps_are_saved_in_the_study(
     answer = made.client().post(f"/mesh/jobs/{job_id}/study", json={"formats": ["stl"]}, headers={"Accept": "*/*"})
     assert answer.status_code == status
     assert ("LPS" in answer.json.get("detail", "")) == (status == 400)
+
+
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [
+        (f"/mesh/{SERIES}/model.stl", 200),
+        ("/mesh/1.2.3/model.stl", 200),
+        (f"/mesh/{SERIES}/model.ply", 404),
+        ("/mesh/1.2.4/model.stl", 404),
+    ],
+)
+def test_simple_address_gives_what_the_job_has(
+    made: Pages, monkeypatch: pytest.MonkeyPatch, address: str, status: int
+) -> None:
+    """A format that the job did not make, and a job of another series, are not found."""
+    job_id = finished(made, monkeypatch)
+    assert made.client().get(f"{address}?job={job_id}").status_code == status
 
 
 def test_list_shows_models_and_where_their_study_went(made: Pages) -> None:

@@ -85,7 +85,8 @@ def _coarse(surface: Surface, affine: np.ndarray[tuple[int, int], np.dtype[np.fl
 def _volume(source: ModelSource, content: str, recipe: Recipe, part: Part) -> Volume:
     if not isinstance(part.select, SegmentSelection | RoiSelection):
         return _images(source, content, recipe.sub_volume)
-    key = (content, part.select)
+    # A region has the grid of the images, a segment one of its own.
+    key = (content, part.select, recipe.sub_volume if isinstance(part.select, RoiSelection) else None)
     return _kept.find(key) or _kept.put(key, _mask(source, content, recipe.sub_volume, part.select))
 
 

@@ -158,7 +158,7 @@ def simple(series: str, form: str) -> ResponseReturnValue:
     number = words.pop("job", "")
     with _place_to_wait():
         if number.isdecimal():
-            job = models.get(int(number))
+            job = _of_series(models.get(int(number)), series)
         else:
             job = models.order(series, recipe_of_address(words, form), current_actor())
         job = models.wait(job.job_id, _PATIENCE_SECONDS)
@@ -168,7 +168,7 @@ def simple(series: str, form: str) -> ResponseReturnValue:
         # By the path that was asked for, which NGINX knows by another name.
         return redirect(f"?{request.query_string.decode()}{'' if number else f'&job={job.job_id}'}", 307)
     shelved = models.shelved(job)
-    wanted = next(one.name for one in shelved.report.files if one.format == form)
+    wanted = next((one.name for one in shelved.report.files if one.format == form), f"model.{form}")
     return _file_answer(job, shelved, wanted)
 
 
@@ -241,6 +241,13 @@ def openapi() -> Response:
 def may_have_volume(series: SeriesDetails) -> bool:
     """Tell whether a 3D model of a series is offered."""
     return series.modality in OFFERED_MODALITIES
+
+
+def _of_series(job: ModelJob, series: str) -> ModelJob:
+    """Return a job if it is of the series that an address names."""
+    if series not in (job.order.series.orthanc_series_id, job.order.series.series_instance_uid):
+        raise NotFound(f"Job {job.job_id} is of another series.")
+    return job
 
 
 def _accepted(job: ModelJob) -> ResponseReturnValue:
