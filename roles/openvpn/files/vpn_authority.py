@@ -1,13 +1,13 @@
 """The VPN's certificate authority, in a directory of its own, by the openssl command.
 
 usage: vpn_authority.py DIRECTORY init ORGANIZATION DAYS     makes the key and the certificate
-       vpn_authority.py DIRECTORY server NAME DAYS           request on stdin, certificate on stdout
+       vpn_authority.py DIRECTORY server NAME DAYS           request after the passphrase, certificate on stdout
        vpn_authority.py DIRECTORY client NAME DAYS           private key and certificate on stdout, kept nowhere
        vpn_authority.py DIRECTORY revoke NAME
        vpn_authority.py DIRECTORY crl DAYS                   list of what was revoked, on stdout
        vpn_authority.py DIRECTORY list                       JSON on stdout
 
-PACS_VPN_CA_PASSPHRASE encrypts the authority's key where it is set and not empty.
+The first line of stdin is the passphrase of the authority's key, empty where that is not encrypted; list asks for none.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def sign(kind: str, name: str, days: str, request: str) -> str:
 
 
 def server(name: str, days: str) -> str:
-    """Return a server's certificate for the request on stdin."""
+    """Return a server's certificate for the request on the rest of stdin."""
     return sign("server", name, days, sys.stdin.read())
 
 
@@ -197,6 +197,9 @@ def main(directory: str, action: str, *arguments: str) -> int:
     with Path(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
+            if action != "list":
+                # openssl takes it from there: its command could be seen by everybody.
+                os.environ[PASSPHRASE] = sys.stdin.readline().rstrip("\n")
             sys.stdout.write(ACTIONS[action](*arguments))
         except AuthorityError as error:
             sys.stderr.write(f"{error}\n")
