@@ -3,7 +3,7 @@
 usage: vpn_authority.py DIRECTORY init ORGANIZATION DAYS     makes the key and the certificate
        vpn_authority.py DIRECTORY server NAME DAYS           request after the passphrase, certificate on stdout
        vpn_authority.py DIRECTORY client NAME DAYS           private key and certificate on stdout, kept nowhere
-       vpn_authority.py DIRECTORY revoke NAME
+       vpn_authority.py DIRECTORY revoke NAME                says "revoked already" of one that is
        vpn_authority.py DIRECTORY crl DAYS                   list of what was revoked, on stdout
        vpn_authority.py DIRECTORY list                       JSON on stdout
 
@@ -161,6 +161,8 @@ def client(name: str, days: str) -> str:
 def revoke(name: str) -> str:
     """Revoke all valid certificates of a name."""
     serials = valid_serials(name, "client")
+    if not serials and any((one["name"], one["kind"], one["state"]) == (name, "client", "revoked") for one in issued()):
+        return "revoked already\n"
     if not serials:
         known = ", ".join(sorted({str(one["name"]) for one in issued() if one["state"] == "valid"}))
         raise AuthorityError(f"'{name}' has no valid certificate. Valid are: {known or 'none'}.")
