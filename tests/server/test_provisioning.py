@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import yaml
 
 from fixtures.provisioned_server import PreparedServer
 
@@ -41,6 +42,29 @@ def test_provisioning_takes_minutes(server: PreparedServer) -> None:
     failed = server.ask("systemctl --failed --plain --no-legend | cut -d' ' -f1").split()
     # A container has no kernel of its own to audit, and the self-check says that its disk is not encrypted.
     assert set(failed) <= {"audit-rules.service", "pacs-verify.service"}
+
+
+def secrets_in(value: object) -> list[str]:
+    """Return the secrets of what is written in the vault; of "user:password" the password."""
+    if isinstance(value, dict):
+        return [secret for inner in value.values() for secret in secrets_in(inner)]
+    return [str(value).rpartition(":")[2]]
+
+
+def test_secrets_of_the_vault_are_in_no_log(server: PreparedServer) -> None:
+    """The administrator who is not root provisioned it by sudo: neither its log nor the journal has a secret."""
+    vault = yaml.safe_load((server.project / "ansible/group_vars/pacs/vault.yml").read_text())
+    secrets = secrets_in(vault)
+    assert len(secrets) > 5
+    assert int(server.ask("grep -c BECOME-SUCCESS /var/log/sudo.log")) > 100
+    found = server.machine.run(
+        "umask 077; cat >/run/secrets-looked-for; journalctl --no-pager -o cat | grep -aFf /run/secrets-looked-for; "
+        "grep -raFf /run/secrets-looked-for /var/log; rm /run/secrets-looked-for",
+        120,
+        stdin="".join(f"{secret}\n" for secret in secrets),
+    )
+    assert found.stderr == ""
+    assert found.stdout == ""
 
 
 @pytest.fixture(scope="module")
