@@ -9,8 +9,8 @@ import difflib
 import json
 import re
 import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_pascal
@@ -99,10 +99,32 @@ def _keys_at(location: tuple[int | str, ...]) -> list[str]:
 
 def main() -> None:
     """Print every setting with its default and meaning: `python -m pacs.settings`."""
-    for section in Settings.model_fields.values():
-        for field in section.default.__class__.model_fields.values():
-            sys.stdout.write(f"{section.alias}.{field.alias} = {json.dumps(field.default, default=str)}\n")
-            sys.stdout.write(f"    {field.description}\n")
+    for line in _listed(Settings, "", Settings()):
+        sys.stdout.write(f"{line}\n")
+
+
+def _listed(model: type[BaseModel], place: str, defaults: BaseModel | None) -> Iterator[str]:
+    """Yield the lines that tell a part of the tree; `defaults` is None for what each name or entry has of its own."""
+    for name, field in model.model_fields.items():
+        key = f"{place}{field.alias}"
+        default = field.default if defaults is None else getattr(defaults, name)
+        if isinstance(default, BaseModel):
+            yield key
+            yield f"    {field.description or default.__doc__}"
+            yield from _listed(type(default), f"{key}.", default)
+            continue
+        yield f"{key} = {'(needed)' if field.is_required() else json.dumps(default, default=str)}"
+        yield f"    {field.description}"
+        for step, below in _models_below(field.annotation):
+            yield from _listed(below, key + step, None)
+
+
+def _models_below(annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
+    """Yield the models whose keys stand below a field of this type, each after what stands between."""
+    between = {dict: ".<name>.", tuple: "[]."}.get(get_origin(annotation), ".")
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield between, kind
 
 
 if __name__ == "__main__":

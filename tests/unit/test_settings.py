@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pacs.errors import SettingsError
-from pacs.settings import parse_settings
+from pacs.settings import main, parse_settings
 
 
 def test_settings_are_complete_without_any_key() -> None:
@@ -62,3 +62,25 @@ def test_settings_never_repeat_a_password() -> None:
     with pytest.raises(SettingsError) as told:
         parse_settings({"Database": {"Url": "mysql://pacs:geheim@host/db"}})
     assert "geheim" not in str(told.value)
+
+
+def test_every_setting_is_listed_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    """What stands below a section, a name or an entry of a list is told too; no section is an object of Python's."""
+    main()
+    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
+    listed = dict(line.split(" = ", 1) for line in lines if " = " in line)
+    assert {
+        "Hl7.Port": "2575",
+        "Hl7.Orders.Site": '"pacs"',
+        "Hl7.Peers": "{}",
+        "Hl7.Peers.<name>.Charset": '"8859/1"',
+        "Hl7.Peers.<name>.MostConnections": "64",
+        "Hl7.UnknownPeers.MostConnections": "200",
+        "Monitoring.GoldenSignal.EveryMinutes": "null",
+        "Monitoring.ReferenceLevels[].Modality": "(needed)",
+        "Outbound.Destinations.<name>.Host": "(needed)",
+        "Outbound.Destinations.<name>.Tls": "null",
+        "Outbound.Destinations.<name>.Tls.Verify": "true",
+        "Routing.Notify.MailHost": '""',
+    }.items() <= listed.items()
+    assert not {"Hl7.Orders", "Hl7.UnknownPeers", "Monitoring.GoldenSignal", "Routing.Notify"} & listed.keys()
