@@ -158,6 +158,7 @@ def begin_anew(server: PreparedServer) -> PreparedServer:
     site = project / "ansible/group_vars/pacs"
     (site / "vault.yml").unlink()
     (site / "site.yml").unlink()
+    (machine.folder / "offline.crt").unlink()
     place = {
         "kind": "rest",
         "url": f"rest:https://{HOSTS['keeper']}:{backup_keeper.READING_PORT}/pacs",
@@ -175,6 +176,8 @@ def restore(server: PreparedServer) -> None:
     given = ("-e", "@place.yml", "-e", f"backup_restore_key={server.machine.folder}/offline.key")
     first = server.playbook("restore_configuration.yml", *given)
     assert first.returncode == 0, (first.stdout + first.stderr)[-4000:]
+    # It lay outside of the project.
+    shutil.move(server.project / "restored/offline.crt", server.machine.folder)
     second = server.playbook("restore.yml", *given, "-e", "backup_restore_yes=true")
     assert second.returncode == 0, (second.stdout + second.stderr)[-6000:]
 
