@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
-from fixtures.monitoring_content import LANGUAGES, MONITORING, alerts, chapters, steps
+from fixtures.monitoring_content import CHECKOUT, LANGUAGES, MONITORING, ROLE, alerts, chapters, steps
 from pacs.errors import NotFound
 from pacs.monitoring.runbooks import Runbook, Runbooks, Words
 
@@ -66,3 +67,16 @@ def test_missing_chapter_is_told(tmp_path: Path) -> None:
     assert Runbooks(tmp_path).read("Half", "en").sentence == "It is so."
     with pytest.raises(NotFound, match="Português"):
         Runbooks(tmp_path).read("Half", "pt")
+
+
+def test_what_runbooks_name_is_there() -> None:
+    """Variables of the role, playbooks (of an encrypted vault), and the section of the text that is on the server."""
+    text = "".join(path.read_text(encoding="utf-8") for path in MONITORING.glob("runbooks/*.md"))
+    variables = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
+    assert set(re.findall(r"`(monitoring_\w+)`", text)) <= set(variables)
+    playbooks = re.findall(r"ansible-playbook (\S+) ?(--ask-vault-pass)?", text)
+    assert [name for name, asks in playbooks if not asks or not (CHECKOUT / name).is_file()] == []
+    sections = re.findall(r"`/etc/pacs/backup/RESTORE.md`, .(.+?)[»\"]", text)
+    restore = (CHECKOUT / "backup/RESTORE.md").read_text(encoding="utf-8")
+    assert len(sections) == len(LANGUAGES)
+    assert [name for name in sections if f"\n## {name}\n" not in restore] == []
