@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,12 @@ def test_merged_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "orthanc.json"
     configuration.write({"A": 1}, path)
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_every_variable_is_explained() -> None:
+    """What Orthanc's configuration asks of its environment stands in the README's table."""
+    asked = {name for path in FRAGMENTS.rglob("*.json") for name in re.findall(r"\$\{(\w+)", path.read_text())}
+    rows = [
+        line.split("|")[1] for line in (FRAGMENTS.parent / "README.md").read_text().splitlines() if line[:2] == "| "
+    ]
+    assert asked - set(re.findall(r"\w+", " ".join(rows))) == set()
