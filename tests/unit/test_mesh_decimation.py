@@ -68,6 +68,14 @@ def test_deviation_is_kept_both_ways(bone: Surface, deviation_mm: float) -> None
     assert wrong_edges(fewer) == 0
 
 
+def test_surface_that_can_not_be_reduced_within_the_deviation_stays(
+    bone: Surface, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where every try is too far off, nothing is reduced: too many triangles are better than a wrong shape."""
+    monkeypatch.setattr(decimation, "_farthest", lambda *_: 0.11)
+    assert reduced_within(bone, 0.1) is bone
+
+
 def test_more_triangles_than_there_are_change_nothing(bone: Surface) -> None:
     """Who allows more than there is gets it as it is."""
     assert reduced_to(bone, len(bone.triangles) + 1) is bone

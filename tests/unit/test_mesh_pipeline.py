@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
+from scipy import ndimage
 
 from fixtures.mesh_sources import ArraySource, ball_voxels, recipe_of, small_phantom, volume_of
 from pacs.mesh import pipeline, preview
@@ -70,6 +71,23 @@ def test_full_isosurface_deviates_by_nothing(source: ArraySource, tmp_path: Path
     assert part.triangles == part.full_triangles
     assert part.deviation is not None
     assert part.deviation.max_mm == 0
+
+
+@pytest.mark.parametrize("smooth", [0, 60])
+def test_deviation_is_kept_or_told(tmp_path: Path, smooth: int) -> None:
+    """Noise that is reduced stays within what was asked for; where smoothing leads away from it, a notice says so."""
+    noise = ndimage.gaussian_filter(np.random.default_rng(1).normal(0, 1, (40, 40, 40)), 1.2)
+    noise = np.pad(np.rint(noise / noise.std() * 300).astype(np.int16)[1:-1, 1:-1, 1:-1], 1, constant_values=-1000)
+    recipe = recipe_of(200, smooth_iterations=smooth, reduce={"deviation_mm": 0.2})
+    report = pipeline.make(ArraySource(volume_of(noise)), recipe, tmp_path)
+    deviation = report.parts[0].deviation
+    assert deviation is not None
+    told = [notice.values for notice in report.notices if notice.code == "deviation_missed"]
+    if deviation.max_mm > 0.2:
+        assert told == [{"part": "bone", "max_mm": deviation.max_mm, "wanted_mm": 0.2}]
+    else:
+        assert not told
+    assert bool(told) == (smooth > 0)
 
 
 def test_ras_is_lps_turned(source: ArraySource, tmp_path: Path) -> None:

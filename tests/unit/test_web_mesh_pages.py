@@ -193,7 +193,20 @@ def test_refusal_tells_our_scripts_in_ones_language(made: Pages, monkeypatch: py
 @pytest.mark.parametrize("code", sorted(NOTICE_WORDS))
 def test_each_notice_has_its_words(made: Pages, code: str) -> None:
     """With its figures filled in, none left over."""
-    names = ("gap_mm", "degrees", "count", "kernel", "off_mm", "part", "edges", "p01_mm", "triangles", "wanted")
+    names = (
+        "gap_mm",
+        "degrees",
+        "count",
+        "kernel",
+        "off_mm",
+        "part",
+        "edges",
+        "p01_mm",
+        "triangles",
+        "wanted",
+        "max_mm",
+        "wanted_mm",
+    )
     kind, _, kernel = code.partition("_") if code.startswith("kernel") else (code, "", "")
     values: dict[str, float | str] = dict.fromkeys(names, 1.25) | ({"is": kernel} if kernel else {})
     with made.app.test_request_context("/"):

@@ -132,14 +132,19 @@ def _located(rough: RoughPart, surface: Surface, *, is_full: bool) -> tuple[Devi
     return _NO_DEVIATION if is_full else locator.deviation(rough.samples), locator.thickness()
 
 
-def notices(parts: Sequence[PartReport], most_triangles: int | None) -> list[Notice]:
+def notices(parts: Sequence[PartReport], most_triangles: int | None, most_mm: float | None = None) -> list[Notice]:
     """Return what the user should know of the parts.
 
     Parameters
     ----------
     most_triangles : how many were asked for at most, if so.
+    most_mm : how far off the full surface was asked for at most, if so.
     """
     found = [notice for part in parts for notice in _part_notices(part)]
+    for part in parts:
+        if most_mm is not None and part.deviation is not None and part.deviation.max_mm > most_mm:
+            values = {"part": part.name, "max_mm": part.deviation.max_mm, "wanted_mm": most_mm}
+            found.append(Notice(code="deviation_missed", values=values))
     triangles = sum(part.triangles for part in parts)
     if most_triangles is not None and triangles > most_triangles:
         found.append(Notice(code="target_missed", values={"triangles": triangles, "wanted": most_triangles}))

@@ -30,7 +30,7 @@ from pacs.mesh.recipe import (
 from pacs.mesh.report import EdgeCheck, ModelFile, PartReport, Report
 from pacs.mesh.selection import select
 from pacs.mesh.stages import Stage, Stages
-from pacs.mesh.surface import Surface, clustered, extract
+from pacs.mesh.surface import Flatness, Surface, clustered, extract
 from pacs.mesh.volume import Volume
 from pacs.mesh.writers import Model, NamedSurface
 
@@ -45,8 +45,8 @@ _DEVIATION_SAMPLES = 3000
 _CLUSTERED_SHARE = 0.55
 _WIDELY_CLUSTERED_SHARE = 0.85
 _WIDE_GROUP_VOXELS = 1.8
-# Of a voxel's edge: where less deviation is allowed, clustering might be too coarse.
-_CLUSTERED_DEVIATION = 0.1
+# Of the deviation that is allowed, what groups may take of it; the reduction measures its own.
+_CLUSTERED_DEVIATION = 0.5
 _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -107,7 +107,7 @@ class _Making:
             self._recipe,
             provenance,
             parts,
-            found=notices(parts, most),
+            found=notices(parts, most, _most_mm(self._recipe)),
             files=files,
             seconds=self._stages.seconds,
             peak_memory_bytes=memory.peak_bytes(),
@@ -184,7 +184,10 @@ class _Making:
 
     def _smoothed(self, surface: Surface, affine: NDArray[np.float64], share: float) -> Surface:
         step = self._group_voxels(affine, share)
-        if step is not None:
+        if isinstance(self._recipe.reduce, DeviationReduction):
+            most_mm = _CLUSTERED_DEVIATION * self._recipe.reduce.deviation_mm
+            surface = clustered(surface, flatness=Flatness(affine, most_mm))
+        elif step is not None:
             surface = clustered(surface, step)
         self._check()
         return smoothing.smoothed(surface.moved(affine), self._recipe.smooth_iterations, PASS_BAND, self._check)
@@ -197,9 +200,6 @@ class _Making:
         share : of the triangles that is to go, if that was said.
         """
         spacing_mm, single = np.linalg.norm(affine[:3, :3], axis=0), np.ones(3)
-        if isinstance(self._recipe.reduce, DeviationReduction):
-            is_coarse = self._recipe.reduce.deviation_mm >= _CLUSTERED_DEVIATION * spacing_mm.max()
-            return single if is_coarse else None
         if share < _CLUSTERED_SHARE:
             return None
         wide = _WIDE_GROUP_VOXELS * spacing_mm.min() / spacing_mm
@@ -242,6 +242,10 @@ def _most_triangles(recipe: Recipe, full: int) -> int | None:
     if isinstance(recipe.reduce, ShareReduction):
         return round(full * (1 - recipe.reduce.share))
     return recipe.reduce.triangles
+
+
+def _most_mm(recipe: Recipe) -> float | None:
+    return recipe.reduce.deviation_mm if isinstance(recipe.reduce, DeviationReduction) else None
 
 
 def _model_file(written: writers.WrittenFile) -> ModelFile:

@@ -140,7 +140,7 @@ class Box(_Model):
 
 
 class DeviationReduction(_Model):
-    """As few triangles as keep the surface within `deviation_mm` of the full one."""
+    """As few triangles as keep the surface within `deviation_mm` of the full one, smoothed; a notice tells if not."""
 
     deviation_mm: float = Field(gt=0, le=10)
 

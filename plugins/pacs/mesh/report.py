@@ -25,7 +25,8 @@ class Notice(_Model):
     """Something the user of the model should know. `code` is translated by the page, with `values`.
 
     Codes are those of `pacs.mesh.volume.Warning`, and those of this package: `open_edges`, `touching_edges` (STL
-    readers that weld by coordinates see edges of four triangles), `thin_wall`, `target_missed`, `empty_pieces_dropped`.
+    readers that weld by coordinates see edges of four triangles), `thin_wall`, `target_missed`, `deviation_missed`
+    (smoothing counts, too), `empty_pieces_dropped`.
     """
 
     code: str

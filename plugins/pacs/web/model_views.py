@@ -128,6 +128,10 @@ NOTICE_WORDS = {
     ),
     "thin_wall": N_("%(part)s: some walls are only %(p01_mm)s mm thick, which may be too thin to print."),
     "target_missed": N_("It has %(triangles)s triangles, asked for were %(wanted)s: fewer would have damaged it."),
+    "deviation_missed": N_(
+        "%(part)s: in places it is %(max_mm)s mm off the full surface, asked for was %(wanted_mm)s mm at most. "
+        "Smoothing counts, too."
+    ),
     "empty_pieces_dropped": N_("Pieces without any volume were left out."),
 }
 
