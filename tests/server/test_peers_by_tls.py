@@ -1,14 +1,17 @@
-"""HL7 and DICOM by TLS: only for peers with a certificate of this server's that is not revoked."""
+"""HL7 and DICOM by TLS: only for peers with a certificate of this server's that is not revoked; they store and find."""
 
 from __future__ import annotations
 
+import json
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from pydicom.uid import generate_uid
 
+from fixtures.fictitious_studies import as_file, dicom_image
 from fixtures.hospital_network import Host
 from fixtures.provisioned_server import PreparedServer
 
@@ -69,3 +72,45 @@ def test_only_known_peers_come_in_and_revoked_ones_no_more(
     assert server.playbook("certificate.yml", "-e", f"peer={name}", "-e", "state=absent").returncode == 0
 
     assert knock(people, server, folder, name) == refused
+
+
+def by_dicom(host: Host, program: str, title: str, *arguments: str | Path, tls: Sequence[str | Path]) -> bool:
+    """Run one of dcmtk's programs; return whether it had what it wanted."""
+    done = host.run(f"/usr/bin/{program}", "-v", "-to", "10", *tls, "-aet", title, "-aec", "PACS", *arguments)
+    return done.returncode == 0 and "(Success)" in done.stdout + done.stderr
+
+
+def test_peer_stores_and_finds_by_tls_alone(
+    server: PreparedServer, people: dict[str, Host], peer: tuple[str, Path]
+) -> None:
+    """With its certificate and title an image is stored and found; without either, and in the clear, none is."""
+    name, folder = peer
+    partner, study = people["partner"], generate_uid()
+    certified, nameless, clear = ("+tls", folder / f"{name}.key", folder / f"{name}.crt", "-ic"), ("+tla", "-ic"), ()
+
+    def stores(title: str, tls: Sequence[str | Path]) -> bool:
+        image = folder / "image.dcm"
+        image.write_bytes(as_file(dicom_image(StudyInstanceUID=study)))
+        return by_dicom(partner, "storescu", title, server.address, port(tls), image, tls=tls)
+
+    def finds(title: str, tls: Sequence[str | Path]) -> list[Path]:
+        keys = ("-S", "-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study}")
+        answers = folder / "answers"
+        answers.mkdir()
+        by_dicom(partner, "findscu", title, "-X", "-od", answers, *keys, server.address, port(tls), tls=tls)
+        found = list(answers.iterdir())
+        shutil.rmtree(answers)
+        return found
+
+    def port(tls: Sequence[str | Path]) -> str:
+        return "2762" if tls else "4242"
+
+    assert stores("CLINIC", certified)
+    assert len(finds("CLINIC", certified)) == 1
+    for title, tls in (("CLINIC", nameless), ("PARTNER", certified), ("CLINIC", clear)):
+        assert not stores(title, tls), (title, tls)
+        assert finds(title, tls) == [], (title, tls)
+
+    (kept,) = json.loads(server.ask(f"curl -sS http://127.0.0.1:8042/tools/lookup -d {study}"))
+    assert len(json.loads(server.ask(f"curl -sS http://127.0.0.1:8042/studies/{kept['ID']}/instances"))) == 1
+    server.ask(f"curl -sS -X DELETE http://127.0.0.1:8042/studies/{kept['ID']}")
