@@ -107,18 +107,53 @@ def test_sign_in_is_counted_by_network_and_hour(collector: Any, address: str, ho
     collector.note_sign_in(own, ip_address(address), datetime.fromisoformat(f"2026-11-22T{hour}:00"), networks)
 
     assert own["counts"] == {key: 1}
+    assert len(own.get("nights", {})) == (key == "outside night")
+
+
+@pytest.mark.parametrize(
+    ("night", "moment", "began"),
+    [
+        (["23:00", "05:00"], "2026-11-20T23:30", "2026-11-20"),
+        (["23:00", "05:00"], "2026-11-21T04:59", "2026-11-20"),
+        (["00:00", "05:00"], "2026-11-21T04:59", "2026-11-21"),
+    ],
+)
+def test_sign_in_at_night_is_told_by_its_night_beyond_the_weekend(
+    collector: Any, monkeypatch: pytest.MonkeyPatch, night: list[str], moment: str, began: str
+) -> None:
+    """Each night is an alert of its own, past a weekend's quiet hours, and forgotten after four days."""
+    collector.FACTS["night"] = night
+    signed_in = datetime.fromisoformat(moment)
+    own: dict[str, Any] = {"since": 0, "counts": {}, "countries": {}, "cursor": "x"}
+    collector.note_sign_in(own, ip_address("8.8.8.8"), signed_in, [])
+    monkeypatch.setattr(collector, "output", lambda *_command, **_options: "")
+
+    def told(days: float) -> list[Any]:
+        monkeypatch.setattr(collector.time, "time", lambda: signed_in.timestamp() + days * 86400)
+        return [
+            each[1:] for each in collector.sign_ins({"sign_ins": own}) if each[0].endswith("night_timestamp_seconds")
+        ]
+
+    assert told(0) == told(3.5) == [({"night": began}, signed_in.timestamp())]
+    assert told(4.1) == []
+    assert own["nights"] == {}
 
 
 def test_new_country_is_told_only_after_a_week_of_learning(collector: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Countries of the first week are usual; a later one is told with its name, for two days."""
+    """Countries of the first week are usual; a later one is told with its name, over a weekend."""
     now = 1_800_000_000.0
     monkeypatch.setattr(collector.time, "time", lambda: now)
     monkeypatch.setattr(collector, "output", lambda *_command, **_options: "")
-    countries = {"Argentina": now - 30 * 86400, "Romania": now - 3600, "Chile": now - 10 * 86400}
+    countries = {
+        "Argentina": now - 30 * 86400,
+        "Romania": now - 3600,
+        "Peru": now - 3 * 86400,
+        "Chile": now - 10 * 86400,
+    }
     state = {"sign_ins": {"since": now - 31 * 86400, "counts": {}, "countries": countries, "cursor": "x"}}
     told = [labels for name, labels, _ in collector.sign_ins(state) if name.endswith("country_timestamp_seconds")]
 
-    assert told == [{"country": "Romania"}]
+    assert told == [{"country": "Romania"}, {"country": "Peru"}]
 
 
 @pytest.mark.parametrize(

@@ -193,3 +193,19 @@ def test_alerts_go_where_they_should(tmp_path: Path, labels: tuple[str, ...], re
     done = run("amtool", "config", "routes", "test", f"--config.file={folder / 'alertmanager.yml'}", *labels)
 
     assert done.stdout.strip() == receiver
+
+
+@pytest.mark.parametrize("name", ["SignInAtNight", "SignInFromNewCountry"])
+def test_sign_in_is_told_once_and_after_the_quiet_hours(tmp_path: Path, name: str) -> None:
+    """Its alert outlasts a weekend's quiet hours, and is not repeated while it does."""
+    config = yaml.safe_load((filled_in(tmp_path) / "alertmanager.yml").read_text())
+    (route,) = (each for each in config["route"]["routes"] if name in each["matchers"][0])
+
+    assert route["mute_time_intervals"] == ["quiet"]
+    held, repeated = (
+        re.search(r"(\d+) ?(?:d|\* 86400)$", text)
+        for text in (alerts()[name]["expr"].strip(), route["repeat_interval"])
+    )
+    assert held
+    assert repeated
+    assert int(repeated[1]) > int(held[1]) > 2 + 11 / 24
