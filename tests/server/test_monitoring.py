@@ -81,7 +81,7 @@ def test_monitoring_is_for_this_server_alone(server: PreparedServer, people: dic
 
 def test_monitoring_is_confined(server: PreparedServer) -> None:
     """Each part scores 3.0 or better with systemd's own audit."""
-    for unit in (*UNITS, "pacs-monitor"):
+    for unit in (*UNITS, "pacs-monitor", "pacs-disks"):
         done = server.run(f"systemd-analyze security --no-pager --threshold=30 {unit}.service")
         assert done.returncode == 0, done.stdout.splitlines()[-1]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from datetime import datetime
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -37,6 +38,19 @@ def collector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     assert spec.loader
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def asker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return what asks the disks, as a module."""
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    spec = spec_from_loader("pacs_disks", SourceFileLoader("pacs_disks", str(ROLE / "files/pacs-disks")))
+    assert spec
+    assert spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "DEVICES", tmp_path)
     return module
 
 
@@ -211,3 +225,68 @@ def test_copy_of_the_logs_is_as_old_as_what_was_last_taken(
 
     name, receiver = "pacs_log_copy_last_sent_timestamp_seconds", {"receiver": "https://logs.test:19532"}
     assert (never, once) == ((name, receiver, 1000), (name, receiver, 2000))
+
+
+def test_disk_tells_how_it_is_or_is_named_as_one_that_could_not_be_asked(
+    asker: Any, collector: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refused question (NVMe without the right to it) and silence are told; virtual disks and sticks are not."""
+    kind = {"model_name": "X", "smartctl": {"exit_status": 0}, "smart_support": {"available": True}}
+    refused = {"smartctl": {"exit_status": 4, "messages": [{"string": "Read NVMe SMART/Health Information failed"}]}}
+    says: dict[str, Any] = {
+        "/dev/sda": kind | {"smart_status": {"passed": True}},
+        "/dev/sdb": kind | {"smart_status": {"passed": False}, "smartctl": {"exit_status": 8}},
+        "/dev/sdc": kind | {"smart_support": {"available": False}},
+        "/dev/sdd": {"smartctl": {"exit_status": 1}},
+        "/dev/nvme0": kind | refused,
+        "/dev/nvme1": subprocess.TimeoutExpired("smartctl", 20),
+    }
+
+    def run(command: list[str], **_options: object) -> Any:
+        told = {"devices": [{"name": name} for name in says]} if "--scan" in command else says[command[-1]]
+        if isinstance(told, Exception):
+            raise told
+        return subprocess.CompletedProcess(command, 0, json.dumps(told))
+
+    monkeypatch.setattr(asker.subprocess, "run", run)
+    asker.main()
+    monkeypatch.setattr(collector, "DISKS", asker.ANSWERS)
+    told = [(name, labels.get("device", labels.get("part")), value) for name, labels, value in collector.disks({})]
+
+    assert told == [
+        ("pacs_smart_healthy", "sda", 1),
+        ("pacs_smart_healthy", "sdb", 0),
+        ("pacs_monitor_failed", "disk nvme0", 1),
+        ("pacs_monitor_failed", "disk nvme1", 1),
+    ]
+
+
+def test_disks_that_nobody_asks_any_more_are_told(
+    collector: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An answer of the day before yesterday is none, nor is a missing one."""
+    monkeypatch.setattr(collector, "PARTS", {collector.disks: 0})
+    monkeypatch.setattr(collector, "DISKS", tmp_path / "answers.json")
+    key = ("pacs_monitor_failed", (("part", "disks"),))
+    assert read(collector.written(collector.gather({})))[key] == 1
+    collector.DISKS.write_text("[]")
+    assert read(collector.written(collector.gather({})))[key] == 0
+    os.utime(collector.DISKS, (1000, 1000))
+    assert read(collector.written(collector.gather({})))[key] == 1
+
+
+@pytest.mark.parametrize(("active", "failed"), [(True, 1), (False, 0)])
+def test_part_of_a_service_that_is_down_is_no_second_alert(
+    collector: Any, monkeypatch: pytest.MonkeyPatch, *, active: bool, failed: int
+) -> None:
+    """While a service is down its own alert tells; one that runs and says nothing is told."""
+
+    def refuses(*_command: str, **_options: object) -> str:
+        raise OSError("no answer")
+
+    monkeypatch.setattr(collector, "output", refuses)
+    monkeypatch.setattr(collector, "runs", lambda service: active and service == "named")
+    monkeypatch.setattr(collector, "PARTS", {collector.names: 0})
+
+    samples = read(collector.written(collector.gather({})))
+    assert samples["pacs_monitor_failed", (("part", "names"),)] == failed
