@@ -86,6 +86,25 @@ def test_monitoring_is_confined(server: PreparedServer) -> None:
         assert done.returncode == 0, done.stdout.splitlines()[-1]
 
 
+def test_clock_is_asked_from_behind_the_walls(server: PreparedServer) -> None:
+    """Collector and self-check, which can write next to nothing, hear from chrony how far the clock is off."""
+    # In a container chrony sets no clock, and its own unit does not start.
+    server.ask("systemd-run --quiet --unit=trial-clock chronyd -x -d -f /etc/chrony/chrony.conf")
+    try:
+        server.ask("for i in $(seq 50); do chronyc -n tracking >/dev/null && exit; sleep 0.2; done; exit 1")
+        server.ask("systemctl start pacs-monitor; systemctl start pacs-monitor")
+        told = server.ask("grep ^pacs_clock_ /var/lib/prometheus/node-exporter/pacs-monitor.prom")
+        walls = " ".join(
+            f"-p {name}=$(systemctl show -P {name} pacs-verify)" for name in ("ProtectSystem", "ProtectHome")
+        )
+        seen = server.run(f"systemd-run --quiet --wait --pipe --collect {walls} chronyc -n tracking")
+    finally:
+        server.ask("systemctl stop trial-clock; systemctl start pacs-monitor")
+
+    assert {line.split()[0] for line in told.splitlines()} == {"pacs_clock_offset_seconds", "pacs_clock_synchronised"}
+    assert "Leap status" in seen.stdout, seen.stderr
+
+
 def test_monitoring_costs_little(server: PreparedServer) -> None:
     """At most 400 MB and a twentieth of a core; the archive answers a scrape at once."""
     memory = int(server.ask("ps -u prometheus -o rss= | awk '{sum += $1} END {print sum * 1024}'"))

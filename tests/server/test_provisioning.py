@@ -125,6 +125,17 @@ def test_lynis_gives_eighty(server: PreparedServer) -> None:
     assert int(server.ask("sed -n 's/^hardening_index=//p' /var/log/lynis-report.dat")) >= 80
 
 
+def test_self_check_can_look_at_an_encrypted_volume(server: PreparedServer) -> None:
+    """Behind its walls it may lay down the lock with which cryptsetup looks at a volume, and nothing beside it."""
+    server.ask("mkdir -p -m 700 /run/cryptsetup")
+    walls = " ".join(
+        f'-p {name}="$(systemctl show -P {name} pacs-verify)"' for name in ("ProtectSystem", "ReadWritePaths")
+    )
+    tries = f"systemd-run --quiet --wait --pipe --collect {walls} touch"
+    assert server.run(f"{tries} /run/cryptsetup/trial && rm /run/cryptsetup/trial").returncode == 0
+    assert server.run(f"{tries} /run/trial").returncode != 0
+
+
 def test_self_check_keeps_every_promise(server: PreparedServer) -> None:
     """`verify.yml` finds every promise kept but the one that a container can't keep, and leaves a report to print."""
     done = server.playbook("verify.yml")
@@ -141,3 +152,12 @@ def test_self_check_keeps_every_promise(server: PreparedServer) -> None:
     reports = list(Path(server.project, "reports").glob("*.html"))
     assert reports
     assert reports[0].read_text().count('class="PASS"') == len(results) - len(broken)
+
+
+def test_self_check_of_the_night_finds_what_a_person_finds(server: PreparedServer) -> None:
+    """Behind its walls the service keeps the same promises as `pacs-verify` in an administrator's hands."""
+    server.run("systemctl start pacs-verify", 300)
+    results = json.loads(server.ask("cat /var/lib/pacs-report/latest.json"))["results"]
+
+    broken = [result for result in results if not result["passed"]]
+    assert [result["part"] for result in broken] == ["luks"], broken
