@@ -56,3 +56,18 @@ def test_certificate_is_made_once_and_its_key_is_never_overwritten(
 
     assert changes(server, "certificate.yml", *asked) == 0
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first
+
+
+@pytest.mark.parametrize("runs", [True, False], ids=["that runs", "that was stopped"])
+def test_update_of_postgresql_leaves_the_archive_as_it_was(server: PreparedServer, *, runs: bool) -> None:
+    """Debian's packages stop PostgreSQL and with it the archive, which is back where it ran and only there."""
+    if not runs:
+        server.ask("systemctl stop orthanc")
+    began = server.ask("systemctl show -P InvocationID postgresql@17-main")
+    try:
+        server.ask("DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --reinstall postgresql-17", 300)
+        assert server.ask("systemctl show -P InvocationID postgresql@17-main") != began
+        back = server.run("timeout 60 sh -c 'until systemctl --quiet is-active orthanc; do sleep 1; done'", 90)
+        assert (back.returncode == 0) is runs
+    finally:
+        server.ask("systemctl start orthanc", 120)
