@@ -63,6 +63,11 @@ BROKEN = {
         2,
         "pacs_vpn_reachable_networks alone",
     ),
+    "a key on a stick that no kernel may read": (
+        "pacs_disk_encryption: true\nluks_unlock: key_file\nluks_key_device: /dev/disk/by-id/usb-Stick-0:0-part1\n",
+        3,
+        "base_usb_storage",
+    ),
     "a domain that does not resolve": (
         "pacs_domain: nowhere.invalid\npreflight_domain_must_resolve: true\n",
         1,

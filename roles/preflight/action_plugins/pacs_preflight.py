@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from pacs_checks.backups import check_backups
 from pacs_checks.faults import report
 from pacs_checks.hospital import check_domain, check_networks, check_peers
-from pacs_checks.machine import check_listeners, check_machine, check_ports
+from pacs_checks.machine import check_key_device, check_listeners, check_machine, check_ports
 from pacs_checks.places import places_of
 from pacs_checks.reach import check_reach
 from pacs_checks.variables import Variables, declared
@@ -28,7 +28,7 @@ from pacs_checks.written import check_names, check_placeholders, check_types
 class ActionModule(ActionBase):
     """The task `pacs_preflight`; returns `faults` as text, never fails by a fault itself.
 
-    Arguments: `roles_directory`, `machine` (root_free_mb, clock_ahead_seconds, listening).
+    Arguments: `roles_directory`, `machine` (root_free_mb, clock_ahead_seconds, listening, key_device_path).
     """
 
     _requires_connection = False
@@ -53,6 +53,7 @@ class ActionModule(ActionBase):
             *check_reach(variables),
             *check_backups(variables),
             *check_machine(task_vars["ansible_facts"], self._task.args["machine"]),
+            *check_key_device(variables, self._task.args["machine"]["key_device_path"]),
             *check_listeners(variables, self._task.args["machine"]["listening"]),
         ]
         return result | {"changed": False, "faults": report(faults, places).splitlines()}

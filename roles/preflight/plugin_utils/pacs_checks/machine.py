@@ -64,6 +64,30 @@ def check_machine(facts: dict[str, Any], machine: dict[str, Any]) -> Iterator[Fa
         )
 
 
+def check_key_device(variables: Variables, path: str) -> Iterator[Fault]:
+    """Find a key on a USB stick that a kernel without USB disks can't read: what is loaded now is not after a reboot.
+
+    Parameters
+    ----------
+    path : where the device hangs, by the kernel's names; empty when it is not plugged in.
+    """
+    device = str(variables.get("luks_key_device") or "")
+    if not _true(variables.get("pacs_disk_encryption")) or variables.get("luks_unlock") != "key_file" or not device:
+        return
+    if _true(variables.get("base_usb_storage")) or not ("usb" in device.lower() or "/usb" in path):
+        return
+    yield Fault(
+        ("luks_key_device",),
+        f"{device} is a USB disk, and base_usb_storage is false: from the next reboot on nothing would unlock the volume",
+        "Set base_usb_storage: true, or put the key on a disk that does not hang on USB.",
+    )
+
+
+def _true(value: Any) -> bool:
+    """Read a truth as Ansible does, which also takes words."""
+    return str(value).lower() in {"true", "yes", "on", "1", "y", "t"}
+
+
 def check_listeners(variables: Variables, listening: Sequence[str]) -> Iterator[Fault]:
     """Find ports that something else than this project holds. `listening`: lines of `ss -Hltnp`."""
     wanted = dict(PUBLIC_PORTS) | {name: variables.get(name) for name in OWN_PORTS}
