@@ -335,6 +335,12 @@ def test_page_narrows(database: Database, worklist: Worklist) -> None:
             worklist.get(session, 0)
 
 
+def _empty_code() -> Dataset:
+    code = Dataset()
+    code.CodeValue = code.CodingSchemeDesignator = code.CodeMeaning = ""
+    return code
+
+
 MANY = (
     entry(AccessionNumber="A-1", PatientName="Muñoz^José", PatientID="P_1"),
     entry(AccessionNumber="A-2", PatientID="PX1", ScheduledProcedureStepStartDate="20260311", priority="HIGH"),
@@ -360,6 +366,11 @@ MANY = (
         ({"PatientName": "MUNOZ*"}, ["A-1"]),
         ({"PatientName": "alvarez^ana"}, ["A-3"]),
         ({"PatientName": "alvarez"}, []),
+        ({"PatientName": "alvarez^ana^*^*"}, ["A-3"]),
+        ({"PatientName": "alvarez*^*"}, ["A-3"]),
+        ({"PatientName": "*^*"}, ["A-5", "A-1", "A-3", "A-4", "B-6", "A-2"]),
+        ({"PatientName": "^^^^"}, ["A-5", "A-1", "A-3", "A-4", "B-6", "A-2"]),
+        ({"RequestedProcedureCodeSequence": [_empty_code()], "AccessionNumber": "A-4"}, ["A-4"]),
         ({"StudyInstanceUID": ["2.25.4", "2.25.5"]}, ["A-4"]),
         ({"Modality": "MR"}, ["A-3"]),
         ({"Modality": "M?"}, ["A-3"]),

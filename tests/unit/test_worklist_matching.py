@@ -14,10 +14,22 @@ from pacs.worklist.matching import NameMatching, matches
 from pacs.worklist.questions import answer_to, as_file, is_latin_1, read_question
 
 
-def _code(value: str, meaning: str) -> Dataset:
+def _code(value: str, meaning: str, scheme: str = "99HOSP") -> Dataset:
     code = Dataset()
-    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "99HOSP", meaning
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, meaning
     return code
+
+
+def _reference(sop_class: str, instance: str) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, instance
+    return item
+
+
+def _nested(code: Dataset) -> Dataset:
+    person = Dataset()
+    person.PersonIdentificationCodeSequence = [code]
+    return person
 
 
 ENTRY = entry(
@@ -100,6 +112,10 @@ def _asks(names: NameMatching = "folded", **keys: object) -> bool:
         {"ScheduledProtocolCodeSequence": [Dataset()]},
         {"ScheduledProtocolCodeSequence": [_code("AB", "")]},
         {"ScheduledProtocolCodeSequence": [_code("", "T*")]},
+        {"ReferencedStudySequence": [_reference("", "")]},
+        {"ReferencedStudySequence": [_reference("*", "")]},
+        {"RequestedProcedureCodeSequence": [_code("", "", "")], "ScheduledProtocolCodeSequence": [_code("", "", "")]},
+        {"ScheduledPerformingPhysicianIdentificationSequence": [_nested(_code("", "", ""))]},
         {"PatientWeight": "71.5"},
         {"SpecificCharacterSet": "ISO_IR 192", "QueryRetrieveLevel": "STUDY"},
     ],
@@ -144,6 +160,8 @@ def test_question_finds(keys: dict[str, object]) -> None:
         {"ScheduledProtocolCodeSequence": [_code("XX", "")]},
         # Both keys must be met by one item.
         {"ScheduledProtocolCodeSequence": [_code("AB", "Tórax")]},
+        {"ReferencedStudySequence": [_reference("", "1.2.3")]},
+        {"RequestedProcedureCodeSequence": [_code("", "", "99HOSP")]},
         {"ScheduledProcedureStepDescription": "anything"},
         {"RequestedProcedureComments": "?*"},
         {"PatientWeight": "71"},
@@ -173,6 +191,27 @@ def test_names_match_as_set(asked: str, found_by: set[NameMatching]) -> None:
     """The setting decides whether names match by letters, without accents, or by words."""
     settings: tuple[NameMatching, ...] = ("exact", "folded", "words")
     assert {names for names in settings if _asks(names, PatientName=asked)} == found_by
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_found"),
+    [
+        ("DOE^*", True),
+        ("DOE*^*", True),
+        ("*^*", True),
+        ("^^^^", True),
+        ("DOE^*^*^*^*", True),
+        ("D?E^", True),
+        ("D*^*=*", True),
+        ("DOE^?*", False),
+        ("DOE^A*", False),
+        ("*^DOE", False),
+        ("DO^*", False),
+    ],
+)
+def test_components_that_a_name_leaves_out_are_empty(asked: str, is_found: bool) -> None:  # noqa: FBT001
+    """Who is known by the family name alone is found by stations that ask for each component."""
+    assert matches(question(PatientName=asked), entry(PatientName="DOE").dataset, "folded") is is_found
 
 
 def test_step_without_time_may_be_at_any_time_of_its_day() -> None:

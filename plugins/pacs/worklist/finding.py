@@ -13,7 +13,7 @@ from pacs.errors import InvalidInput
 from pacs.monitoring.identity import AE_TITLE, PATIENT_PREFIX
 from pacs.studies.names import contains_words, fold, typed_words
 from pacs.worklist.encoding import decoded
-from pacs.worklist.matching import bounds, matches, text_of
+from pacs.worklist.matching import bounds, is_any_name, matches, text_of
 from pacs.worklist.models import StepRecord
 from pacs.worklist.questions import LATIN_1, UTF_8, answer_to, is_latin_1
 from pacs.worklist.settings import StationSettings, WorklistSettings
@@ -95,13 +95,14 @@ class Finder:
             conditions.append(or_(*(_has_station(one.strip()) for one in stations.split("\\"))))
         if self._settings.only_own_steps if station.only_own_steps is None else station.only_own_steps:
             conditions.append((StepRecord.stations_key == "") | _has_station(calling_aet))
-        if name := _asked(question, "PatientName"):
+        if (name := _asked(question, "PatientName")) and not is_any_name(name):
             conditions.append(self._has_name(name))
         return conditions
 
     def _has_name(self, asked: str) -> ColumnElement[bool]:
+        # Of a name's end, nothing is asked by signs that empty components match as well.
         ways: list[ColumnElement[bool]] = [
-            StepRecord.folded_name.like(f"%{_pattern(fold(group).rstrip('^ '))}%", escape=_ESCAPE)
+            StepRecord.folded_name.like(f"%{_pattern(fold(group).rstrip('^* '))}%", escape=_ESCAPE)
             for group in asked.split("=")
             if group.rstrip("^ ")
         ]

@@ -53,9 +53,10 @@ def _matches(key: DataElement, entry: Dataset, names: NameMatching) -> bool:
     if key.VR == "SQ":
         if is_universal(key):
             return True
-        return any(_all_match(key.value[0], item, names) for item in entry.get(key.keyword) or ())
+        # Empty keys match what an entry without the sequence lacks, too: they only ask to be answered.
+        return any(_all_match(key.value[0], item, names) for item in entry.get(key.keyword) or (Dataset(),))
     asked = text_of(key)
-    if not asked.strip("*"):
+    if not asked.strip("*") or (key.VR == "PN" and is_any_name(asked)):
         return True
     found = values(entry, key.keyword)
     return any(_compare(key.VR, asked, value, names) for value in found)
@@ -64,6 +65,11 @@ def _matches(key: DataElement, entry: Dataset, names: NameMatching) -> bool:
 def is_universal(key: DataElement) -> bool:
     """Tell whether a sequence key asks for nothing in particular (PS3.4 C.2.2.2.6): no item, or an empty one."""
     return not key.value or not len(key.value[0])
+
+
+def is_any_name(asked: str) -> bool:
+    """Tell whether a name that is asked for has nothing but what parts names and stands for anything, as `*^*`."""
+    return not asked.strip("*^= ")
 
 
 def text_of(key: DataElement) -> str:
@@ -99,7 +105,12 @@ def _is_name(asked: str, value: str, names: NameMatching) -> bool:
     prepared = str if names == "exact" else fold
     found = [prepared(group).rstrip("^ ") for group in value.split("=")]
     groups = [prepared(group).rstrip("^ ") for group in asked.split("=")]
-    return any(group and _is_like(group)(one) for group in groups for one in found)
+    return any(group and _is_like(group)(_with_components(one, group)) for group in groups for one in found)
+
+
+def _with_components(name: str, asked: str) -> str:
+    """Return a name with as many components as are asked of: empty ones at its end are left out (PS3.5 6.2.1.1)."""
+    return name + "^" * (asked.count("^") - name.count("^"))
 
 
 @lru_cache(maxsize=256)
