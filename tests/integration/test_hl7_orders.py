@@ -209,6 +209,78 @@ def test_accession_number_that_comes_later_replaces_its_stand_in(desk: Desk) -> 
     assert (desk.row("F57").status, desk.row("ACC57").status) == (StepStatus.CANCELED, StepStatus.SCHEDULED)
 
 
+def _ordered(*obrs: str, control: str = "NW", issuer: str = "HIS", pid: str = PID, at: str = "20260310083000") -> str:
+    """Return an order P57 with these procedures: "code^text" or "text", with an accession number behind a blank."""
+    orc = f"ORC|{control}|P57^{issuer}|||SC||1^^^20260310090000^^R"
+    parts = [each.partition(" ") for each in obrs]
+    lines = [f"OBR|{n}|P57^{issuer}||{what}{'|' * 14}{number}||||||CR" for n, (what, _, number) in enumerate(parts, 1)]
+    return message(pid, orc, *lines, sent_at=at)
+
+
+def _statuses(desk: Desk, accession_number: str) -> list[str]:
+    return sorted(str(row.status) for row in desk.rows(accession_number))
+
+
+def test_accession_number_replaces_the_stand_in_of_its_own_procedure(desk: Desk) -> None:
+    """Of two procedures of an order, the number of one leaves the other's entry where it is."""
+    desk.take(_ordered("RXT^Torax^L", "TCT^TC^L"))
+    desk.take(_ordered("RXT^Torax^L ACC1", control="XO", at=LATER))
+    assert {row.description: row.status for row in desk.rows("P57")} == {
+        "Torax": StepStatus.CANCELED,
+        "TC": StepStatus.SCHEDULED,
+    }
+    desk.take(_ordered("RXT^Torax^L ACC1", "TCT^TC^L ACC2", control="XO", at=LATEST))
+    assert _statuses(desk, "P57") == ["CANCELED", "CANCELED"]
+    assert _statuses(desk, "ACC1") == _statuses(desk, "ACC2") == ["SCHEDULED"]
+
+
+@pytest.mark.parametrize("procedure", ["RXT^Torax^L", "Torax"], ids=["same code", "no code"])
+def test_same_order_number_of_another_system_is_another_order(desk: Desk, procedure: str) -> None:
+    """What one HIS ordered is neither replaced by what another one numbers alike, nor keeps its patients away."""
+    desk.take(_ordered(procedure))
+    desk.take(_ordered(f"{procedure} ACC9", issuer="HISB", at=LATER))
+    desk.take(_ordered(f"{procedure} ACC8", issuer="HISC", pid=PID.replace("4711", "999"), at=LATER))
+    assert [_statuses(desk, number) for number in ("P57", "ACC9", "ACC8")] == [["SCHEDULED"]] * 3
+    assert desk.row("ACC8").patient_id == "999"
+
+
+def test_same_order_number_with_another_code_is_another_patient_s_order(desk: Desk) -> None:
+    """A number that two systems use, neither of which names itself, is told apart by what is to be done."""
+    desk.take(_ordered("RXT^Torax^L", issuer=""))
+    desk.take(_ordered("MR^RM^L ACC9", issuer="", pid=PID.replace("4711", "999"), at=LATER))
+    assert [_statuses(desk, number) for number in ("P57", "ACC9")] == [["SCHEDULED"]] * 2
+
+
+@pytest.mark.parametrize("control", ["XO", "CA", "SC"])
+@pytest.mark.parametrize("procedure", ["RXT^Torax^L", "Torax"], ids=["same code", "no code"])
+def test_person_says_which_of_two_stand_ins_is_meant(desk: Desk, control: str, procedure: str) -> None:
+    """Two procedures that nothing tells apart: none is canceled, ended or replaced for the other."""
+    desk.take(_ordered(procedure, procedure))
+    with pytest.raises(Hl7Error) as told:
+        desk.take(_ordered(f"{procedure} ACC1", control=control, at=LATER).replace("||SC||", "||CM||"))
+    assert (told.value.location, told.value.hl7_code) == ("ORC^1^1", "204")
+    assert (_statuses(desk, "P57"), desk.rows("ACC1")) == (["SCHEDULED", "SCHEDULED"], [])
+
+
+def test_all_procedures_of_an_order_get_their_accession_numbers_at_once(desk: Desk) -> None:
+    """Told in one message, each stand-in is replaced by one of them, also when nothing but their order tells them."""
+    desk.take(_ordered("Rodilla", "Rodilla"))
+    both = ("Rodilla ACC1", "Rodilla ACC2")
+    desk.take(_ordered(*both, control="XO", at=LATER))
+    desk.take(_ordered(*both, control="XO", at=LATEST))
+    assert _statuses(desk, "P57") == ["CANCELED", "CANCELED"]
+    assert _statuses(desk, "ACC1") == _statuses(desk, "ACC2") == ["SCHEDULED"]
+
+
+def test_entry_that_replaced_its_stand_in_replaces_no_other(desk: Desk) -> None:
+    """A second procedure of the same code that comes without accession number stays when the first one changes."""
+    desk.take(_ordered("RXT^Torax^L ACC1"))
+    desk.take(_ordered("RXT^Torax^L", "RXT^Torax^L", at=LATER))
+    assert (_statuses(desk, "ACC1"), _statuses(desk, "P57")) == (["SCHEDULED"], ["SCHEDULED"])
+    desk.take(_ordered("RXT^Torax^L ACC1", control="XO", at=LATEST))
+    assert _statuses(desk, "P57") == ["SCHEDULED"]
+
+
 def test_order_numbers_find_the_entry_when_the_accession_number_is_left_out(desk: Desk) -> None:
     """What stands in for the accession number never makes a second entry of an order that has one."""
     desk.take(order())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydicom import Dataset
@@ -92,6 +92,9 @@ class Applying:
         self._session = session
         self._origin = origin
         self._done: set[int] = set()
+        # Stand-ins that an entry of the message was for, and those that it could have been for as well.
+        self._chosen: set[int] = set()
+        self._doubtful: dict[int, str] = {}
         self.outcome = Outcome()
 
     def apply(self, reading: OrderReading) -> None:
@@ -107,11 +110,35 @@ class Applying:
                 continue
             self.outcome.notices += map(str, entry.explanation.notices)
             naming = Naming.of(entry)
-            located = locate(self._worklist, self._session, naming, self._done)
+            located = self._with_one_stand_in(locate(self._worklist, self._session, naming, self._done), reading.place)
             if reading.action in _ENTERING:
                 self._enter(entry, naming, located)
             else:
                 self._set_status(reading, entry, located)
+
+    def finish(self) -> None:
+        """Check, after the last order, that no entry of the message could have been for another entry of the worklist.
+
+        Raises
+        ------
+        Hl7Error : one could: a person must say which of them is meant.
+        """
+        for row_id, place in self._doubtful.items():
+            if row_id not in self._chosen:
+                raise Hl7Error(
+                    "Several entries of this order have no accession number yet, and nothing tells which is meant.",
+                    remedy="Send all procedures of the order in one message, or with their codes in OBR-4.",
+                    location=place,
+                    hl7_code=UNKNOWN_KEY_IDENTIFIER,
+                )
+
+    def _with_one_stand_in(self, located: Located, place: str) -> Located:
+        """Let an entry of the message be for one stand-in; the others must be those of other entries of the message."""
+        free = [row for row in located.replaced if row.id not in self._chosen]
+        free.sort(key=lambda row: row.status is StepStatus.CANCELED)
+        self._chosen.update(row.id for row in free[:1])
+        self._doubtful |= {row.id: place for row in free[1:] if row.status is not StepStatus.CANCELED}
+        return replace(located, replaced=tuple(free[:1]))
 
     def _enter(self, entry: EntryReading, naming: Naming, located: Located) -> None:
         if located.rows:

@@ -53,6 +53,7 @@ class OrderHandlers:
             applying = Applying(self._worklist, session, origin)
             for reading in readings:
                 applying.apply(reading)
+            applying.finish()
             return Result("worklist", applying.outcome.as_dict())
 
         return enter

@@ -8,6 +8,7 @@ entry is, is checked by the worklist when it is written.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,9 @@ from pacs.worklist.worklist import Worklist
 _ISSUER = "IssuerOfAccessionNumberSequence"
 _ACCESSION, _PROCEDURE, _STEP = "accession_number", "requested_procedure_id", "step_id"
 _CODES = "RequestedProcedureCodeSequence"
+_ORDER_ISSUERS = ("OrderPlacerIdentifierSequence", "OrderFillerIdentifierSequence")
+
+type _Issuer = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Naming:
     identity : columns that name a step.
     supposed : those that the message itself does not give.
     placer, filler : order numbers.
+    issuers : of the placer's and the filler's number: local name and universal id, "" for what is not said.
     code : of the requested procedure.
     """
 
@@ -41,6 +46,7 @@ class Naming:
     supposed: frozenset[str]
     placer: str
     filler: str
+    issuers: tuple[_Issuer, ...]
     code: str
 
     @classmethod
@@ -53,6 +59,7 @@ class Naming:
             frozenset(names[keyword] for keyword in names.keys() & reading.supposed),
             text(dataset.get("PlacerOrderNumberImagingServiceRequest")),
             text(dataset.get("FillerOrderNumberImagingServiceRequest")),
+            _issuers(dataset),
             _code(dataset),
         )
 
@@ -74,7 +81,7 @@ class Located:
     Attributes
     ----------
     rows : they are what the message is about.
-    replaced : entries of the same order that were made before its accession number was known.
+    replaced : entries that were made before an accession number was known, and of which any may be this order's.
     is_taken : there is an entry of the same name that is another order's.
     """
 
@@ -96,7 +103,9 @@ def locate(worklist: Worklist, session: Session, naming: Naming, done: set[int])
         return Located(same_name)
     rows = [row for row in found if row.id not in done and not _contradicts(row, naming)]
     meant = [row for row in rows if _agree(row.accession_number, naming) or naming.has_stand_in]
-    replaced = tuple(row for row in rows if row not in meant and _had_stand_in(row))
+    # What had the order's numbers and its accession number already took the place of its own stand-in then.
+    is_replaced = any(row.placer_order_number or row.filler_order_number for row in meant)
+    replaced = () if is_replaced else _stand_ins([row for row in rows if row not in meant], naming)
     with_code = [row for row in meant if naming.code and _code(row.dataset) == naming.code]
     meant = with_code or meant
     exact = [row for row in meant if _identity(row) == naming.identity]
@@ -134,6 +143,28 @@ def _had_stand_in(row: StepRow) -> bool:
     return row.accession_number in (row.placer_order_number, row.filler_order_number)
 
 
+def _stand_ins(rows: Sequence[StepRow], naming: Naming) -> tuple[StepRow, ...]:
+    """Return entries that were made before their accession number was known, and may be of this order and procedure.
+
+    Several procedures may share an order's number, and two systems may give the same one to different orders.
+    """
+    may_be = [row for row in rows if _had_stand_in(row) and _is_of_same_procedure(row, naming)]
+    with_code = [row for row in may_be if naming.code and _code(row.dataset) == naming.code]
+    return tuple(with_code or may_be)
+
+
+def _is_of_same_procedure(row: StepRow, naming: Naming) -> bool:
+    """Tell whether nothing that both sides know speaks against it."""
+    if naming.code and _code(row.dataset) not in ("", naming.code):
+        return False
+    return not any(map(_are_different, _issuers(row.dataset), naming.issuers))
+
+
+def _are_different(known: _Issuer, told: _Issuer) -> bool:
+    both = [pair for pair in zip(known, told, strict=True) if all(pair)]
+    return bool(both) and all(one != other for one, other in both)
+
+
 def _identity(row: StepRow) -> dict[str, str]:
     return {
         "issuer_of_accession_number": row.issuer_of_accession_number,
@@ -141,6 +172,11 @@ def _identity(row: StepRow) -> dict[str, str]:
         _PROCEDURE: row.requested_procedure_id,
         _STEP: row.step_id,
     }
+
+
+def _issuers(dataset: Dataset) -> tuple[_Issuer, ...]:
+    items = [(dataset.get(keyword) or [Dataset()])[0] for keyword in _ORDER_ISSUERS]
+    return tuple((text(item.get("LocalNamespaceEntityID")), text(item.get("UniversalEntityID"))) for item in items)
 
 
 def _code(dataset: Dataset) -> str:
