@@ -209,6 +209,47 @@ def test_accession_number_that_comes_later_replaces_its_stand_in(desk: Desk) -> 
     assert (desk.row("F57").status, desk.row("ACC57").status) == (StepStatus.CANCELED, StepStatus.SCHEDULED)
 
 
+def test_cancellation_with_the_accession_number_reaches_the_stand_in(desk: Desk) -> None:
+    """Nobody waits for an examination that was canceled by a number which the order did not have yet."""
+    desk.take(order(**BARE))
+    assert _what(desk.take(_sent(order(ORC_1="CA"), LATEST))) == ["status", "new"]
+    assert (desk.row("F57").status, desk.row("ACC57").status) == (StepStatus.CANCELED, StepStatus.CANCELED)
+    desk.take(_sent(order(ORC_1="XO"), LATER))
+    assert (desk.row("F57").status, desk.row("ACC57").status) == (StepStatus.CANCELED, StepStatus.CANCELED)
+
+
+@pytest.mark.parametrize(
+    ("control", "order_status", "status"),
+    [
+        ("SC", "IP", StepStatus.STARTED),
+        ("SC", "CM", StepStatus.COMPLETED),
+        ("XO", "CM", StepStatus.COMPLETED),
+        ("DC", "", StepStatus.DISCONTINUED),
+    ],
+)
+def test_status_with_the_accession_number_reaches_the_stand_in(
+    desk: Desk, control: str, order_status: str, status: StepStatus
+) -> None:
+    """What has begun or ended under a stand-in is not scheduled again when the accession number is known."""
+    desk.take(order(**BARE))
+    study = desk.row("F57").study_instance_uid
+    assert _what(desk.take(_sent(order(ORC_1=control, ORC_5=order_status), LATER))) == ["status"]
+    assert desk.row("F57").status == status
+    for again in ("XO", "NW"):
+        desk.take(_sent(order(ORC_1=again, OBR_31=f"Dolor {again}"), LATEST))
+    row = desk.row("F57")
+    assert (row.status, row.study_instance_uid, desk.rows("ACC57")) == (status, study, [])
+    assert flat(row.dataset)["ReasonForTheRequestedProcedure"] == "Dolor NW"
+
+
+def test_cancellation_of_what_was_done_leaves_it(desk: Desk) -> None:
+    """A stand-in that is completed stays so, and no second entry is made to be canceled."""
+    desk.take(order(**BARE))
+    desk.take(_sent(order(ORC_1="SC", ORC_5="CM", **BARE), LATER))
+    assert _what(desk.take(_sent(order(ORC_1="CA"), LATEST))) == ["unchanged"]
+    assert (desk.row("F57").status, desk.rows("ACC57")) == (StepStatus.COMPLETED, [])
+
+
 def _ordered(*obrs: str, control: str = "NW", issuer: str = "HIS", pid: str = PID, at: str = "20260310083000") -> str:
     """Return an order P57 with these procedures: "code^text" or "text", with an accession number behind a blank."""
     orc = f"ORC|{control}|P57^{issuer}|||SC||1^^^20260310090000^^R"

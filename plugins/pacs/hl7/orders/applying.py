@@ -24,6 +24,7 @@ _ENTERING = frozenset({Action.SCHEDULE, Action.UPDATE})
 _ENDING = frozenset({Action.CANCEL, Action.DISCONTINUE})
 _NOT_BEGUN = frozenset({StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY})
 _ENDED = frozenset({StepStatus.COMPLETED, StepStatus.DISCONTINUED})
+_BEGUN = _ENDED | {StepStatus.STARTED}
 # What a status must be for an action to say something new of it; MPPS and images know better what has happened.
 _MAY_FOLLOW = {
     Action.ARRIVE: frozenset({StepStatus.SCHEDULED}),
@@ -145,6 +146,11 @@ class Applying:
             for row in located.rows:
                 step = with_values(entry.step, naming_values(row), without=entry.supposed)
                 self._write(step, row)
+        elif begun := [row for row in located.replaced if row.status in _BEGUN]:
+            for row in begun:
+                # Nobody is examined again; the images are in the study that the modality was told of.
+                step = with_values(entry.step, naming_values(row), without=entry.supposed | {"StudyInstanceUID"})
+                self._write(step, row, why="it had begun before its accession number was known")
         else:
             self._write(with_values(entry.step, _own_step_id(naming)) if located.is_taken else entry.step, None)
         for row in located.replaced:
@@ -153,16 +159,27 @@ class Applying:
 
     def _set_status(self, reading: OrderReading, entry: EntryReading, located: Located) -> None:
         assert entry.step.status is not None  # noqa: S101 every action but NOTE, REFUSE and UPDATE has one
-        for row in located.rows:
+        rows = located.rows or located.replaced
+        for row in rows:
             if row.status in _MAY_FOLLOW[reading.action]:
                 self._write(_status_step(entry, row, entry.step.status), row)
             else:
                 self.outcome.tell("unchanged", row, why=f"it is {row.status} already")
-        if not located.rows and reading.action in _ENDING and not entry.explanation.faults:
+        if not located.rows and self._needs_an_end(reading.action, rows) and not entry.explanation.faults:
             # What comes late, from before it was canceled, must not bring it back.
             self._write(entry.step, None, why="it was not known before")
-        elif not located.rows:
+        elif not rows:
             self.outcome.tell("unknown", why=f"no entry has these numbers; {reading.why}")
+
+    @staticmethod
+    def _needs_an_end(action: Action, stand_ins: Sequence[StepRow]) -> bool:
+        """Tell whether an order needs an entry to be canceled or discontinued under its own accession number.
+
+        One whose stand-in has ended needs none: what comes later is about the stand-in.
+        """
+        if not stand_ins:
+            return action in _ENDING
+        return action is Action.CANCEL and not any(row.status in _ENDED for row in stand_ins)
 
     def _write(self, step: NewStep, row: StepRow | None, why: str = "") -> None:
         try:
