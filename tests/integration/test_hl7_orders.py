@@ -412,6 +412,25 @@ def test_patient_update_changes_every_entry(desk: Desk) -> None:
     assert flat(desk.row("ACC58").dataset)["PatientName"] == "MUÑOZ IBÁÑEZ^JOSÉ MARÍA"
 
 
+def test_patient_update_by_another_number_leaves_the_entry_s_own(desk: Desk) -> None:
+    """An entry keeps its number with that number's authority and type, and the numbers beside it; the name is new."""
+    national, local = "20000057A^^^MI&1.2.724&ISO^NNPRY", "4711^^^HOSP&1.9&ISO^PI"
+    desk.take(order(PID_3=f"{national}~{local}"))
+    before = desk.row("ACC57").dataset
+    renamed = PID.replace("4711^^^HOSP^PI", f"{local}~{national}").replace("MUÑOZ", "PAZ")
+    assert _what(desk.take(_adt("A08", pid=renamed))) == ["patient updated"]
+    after = desk.row("ACC57").dataset
+    assert str(after.PatientName).startswith("PAZ")
+    for keyword in (
+        "PatientID",
+        "IssuerOfPatientID",
+        "IssuerOfPatientIDQualifiersSequence",
+        "TypeOfPatientID",
+        "OtherPatientIDsSequence",
+    ):
+        assert after[keyword] == before[keyword], keyword
+
+
 @pytest.mark.parametrize("event", ["A18", "A34", "A40", "A47"])
 def test_merge_takes_the_entries_along(desk: Desk, event: str) -> None:
     """Entries of the prior number become those of the surviving one; orders that come under the old one fit."""

@@ -20,6 +20,9 @@ _NOT_KEPT = frozenset(
 )
 _STEPS = tag_for_keyword(STEP_SEQUENCE)
 _IDENTITY_OF_PATIENT = ("PatientID", "IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence")
+_NAMES_PATIENT = frozenset({"PatientID", "IssuerOfPatientID"})
+# What is true of one number of the patient alone, or lists those beside it.
+_OF_THE_NUMBER = frozenset({"IssuerOfPatientIDQualifiersSequence", "TypeOfPatientID", "OtherPatientIDsSequence"})
 
 # What changed, for the history: keyword -> [before, after]. The step's own attributes keep their keywords.
 type Changes = dict[str, list[str]]
@@ -63,6 +66,19 @@ def without_patient(news: Dataset) -> Dataset:
 def patient_of(dataset: Dataset) -> tuple[str, str]:
     """Return Patient ID and its issuer, "" for what is not there."""
     return text(dataset.get("PatientID")), text(dataset.get("IssuerOfPatientID"))
+
+
+def about_patient(changes: Dataset, known_as: tuple[str, str]) -> Dataset:
+    """Return what `changes` say of a patient who keeps the number `known_as` (Patient ID and issuer).
+
+    Where they name the patient by another number, what they say of that number does not belong to this one.
+    """
+    kept = _NAMES_PATIENT if patient_of(changes) == known_as else _NAMES_PATIENT | _OF_THE_NUMBER
+    news = Dataset()
+    for element in changes:
+        if element.keyword not in kept:
+            news.add(element)
+    return news
 
 
 def says_of_patient(news: Dataset) -> bool:

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from pacs.errors import InvalidInput
 from pacs.worklist.attributes import (
     Changes,
+    about_patient,
     columns_of,
     first_of,
     identifying,
@@ -88,15 +89,12 @@ def update_patient(
     by: By,
 ) -> list[StepChange]:
     """See `Worklist.update_patient`."""
-    news = Dataset()
-    for element in changes:
-        if element.keyword not in ("PatientID", "IssuerOfPatientID"):
-            news.add(element)
     told = []
     for record in _of_patients(session, patient_ids):
         if version and version.is_older_than(_patient_version_of(record)):
             continue
         _advance_patient(record, version)
+        news = about_patient(changes, (record.patient_id, record.issuer_of_patient_id))
         if change := _overlay(session, record, news, by):
             told.append(change)
     return told
