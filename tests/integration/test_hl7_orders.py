@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -162,6 +164,17 @@ def test_older_message_never_overwrites_a_newer(desk: Desk) -> None:
     desk.take(_sent(order(OBR_13="new"), LATER))
     assert _what(desk.take(order(OBR_13="old"))) == ["unchanged"]
     assert flat(desk.row("ACC57").dataset)["MedicalAlerts"] == "new"
+
+
+@pytest.mark.parametrize("delay", [timedelta(seconds=1), timedelta(minutes=10)])
+def test_hour_that_comes_twice_is_the_one_of_its_message(database: Database, delay: timedelta) -> None:
+    """When clocks are set back, 2:10 may be later than 2:50: what was canceled then stays canceled."""
+    desk = Desk(database, time_zone=ZoneInfo("Europe/Madrid"))
+    ordered_at = datetime(2025, 10, 26, 0, 50, tzinfo=UTC)
+    desk.take(_sent(order(), "20251026025000"), received_at=ordered_at + delay)
+    cancel = _sent(order(ORC_1="CA"), "20251026021000")
+    assert _what(desk.take(cancel, received_at=ordered_at + timedelta(minutes=20) + delay)) == ["status"]
+    assert desk.row("ACC57").status == StepStatus.CANCELED
 
 
 def test_clock_that_is_ahead_does_not_shut_out_later_messages(desk: Desk) -> None:

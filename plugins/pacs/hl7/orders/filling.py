@@ -114,6 +114,12 @@ class Filling:
 
     def _set_moment(self, row: Row, taken: Taken) -> None:
         moment = read_moment(taken.text) if taken.text else None
+        if moment and row.keywords == _START:
+            # Modalities ask for the day and hour of the hospital.
+            here = moment.at(self._circumstances.received_at.tzinfo)
+            if here != moment:
+                note = f'"{taken.text}" is {here.date} {here.time} in the hospital'
+                moment, taken = here, replace(taken, note="; ".join(filter(None, (taken.note, note))))
         date, time = (moment.date, moment.time) if moment else ("", "")
         notice = ""
         if row.keywords == _START and not time:

@@ -85,6 +85,10 @@ def _sent_at(incoming: Incoming, mapper: OrderMapper) -> str:
         zone = None if moment.zone else mapper.time_zone
         told = datetime.fromisoformat(f"{moment.date}T{time or '000000'}{moment.zone}")
         told = told.replace(microsecond=int(fraction.ljust(6, "0")), tzinfo=zone or told.tzinfo)
+        if zone is not None:
+            # When clocks are set back, an hour comes twice: it is the one in which the message came, or nearest to it.
+            both = (told, told.replace(fold=1))
+            told = min(both, key=lambda moment: abs(moment.astimezone(UTC) - incoming.received_at))
         return f"{min(told, incoming.received_at).astimezone(UTC):%Y%m%d%H%M%S.%f}"
     except (ValueError, OverflowError):
         # No time at all, or a zone or year that there is not.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, tzinfo
 
 # Longest value in characters; a person's name for each group.
 LIMITS = {"AE": 16, "CS": 16, "DS": 16, "IS": 12, "LO": 64, "LT": 10240, "PN": 64, "SH": 16, "ST": 1024, "UI": 64}
@@ -20,6 +20,7 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _LINE_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]+")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _HIGHEST_US = 65535
+_ZONE_LENGTH = len("+HHMM")
 
 
 class BadValue(ValueError):
@@ -56,6 +57,22 @@ class Moment:
     date: str
     time: str
     zone: str
+
+    def at(self, time_zone: tzinfo | None) -> Moment:
+        """Return the same moment by the clocks of another time zone; itself where its own, or the hour, is not said.
+
+        Raises
+        ------
+        BadValue : its zone, or the day there, does not exist.
+        """
+        if not (self.zone and self.time):
+            return self
+        seconds, dot, fraction = self.time.partition(".")
+        try:
+            there = datetime.fromisoformat(f"{self.date}T{seconds}{self.zone}").astimezone(time_zone)
+        except (ValueError, OverflowError):
+            raise BadValue("expected a time zone that exists") from None
+        return Moment(f"{there.year:04}{there:%m%d}", f"{there:%H%M%S}{dot}{fraction}", f"{there:%z}"[:_ZONE_LENGTH])
 
 
 def read_moment(text: str) -> Moment:
