@@ -108,6 +108,57 @@ def test_order_comes_back_after_its_cancellation(desk: Desk) -> None:
     assert desk.row("ACC57").status == StepStatus.SCHEDULED
 
 
+def _about(control: str, at: str) -> str:
+    """Return a message that names the order and says nothing else of it."""
+    return message(PID, f"ORC|{control}|P57^HIS|F57^RIS", sent_at=at)
+
+
+def _told(desk: Desk, *controls: str) -> None:
+    """Have the order spoken of, a minute apart; "RL+" and "XO" with all that there is to say of it."""
+    for minute, control in enumerate(controls, start=31):
+        at = f"2026031008{minute}00"
+        whole = _sent(order(ORC_1=control.rstrip("+"), ORC_7="^^^20260312090000"), at)
+        desk.take(whole if control in ("RL+", "XO", "NW") else _about(control, at))
+
+
+@pytest.mark.parametrize(
+    ("controls", "status", "start"),
+    [
+        (["HD"], StepStatus.CANCELED, "20260310090000"),
+        (["HD", "RL"], StepStatus.SCHEDULED, "20260310090000"),
+        (["OH", "RL"], StepStatus.SCHEDULED, "20260310090000"),
+        (["HD", "HD", "RL"], StepStatus.SCHEDULED, "20260310090000"),
+        (["HD", "RL+"], StepStatus.SCHEDULED, "20260312090000"),
+        (["HD", "XO", "RL"], StepStatus.SCHEDULED, "20260312090000"),
+        (["HD", "RL", "CA", "RL"], StepStatus.CANCELED, "20260310090000"),
+        (["CA", "RL"], StepStatus.CANCELED, "20260310090000"),
+        (["CA", "RL+"], StepStatus.CANCELED, "20260312090000"),
+        (["CA", "HD", "RL"], StepStatus.CANCELED, "20260310090000"),
+        (["HD", "CA", "RL"], StepStatus.CANCELED, "20260310090000"),
+        (["HD", "CA", "RL+"], StepStatus.CANCELED, "20260312090000"),
+        (["HD", "CA", "NW", "HD", "RL"], StepStatus.SCHEDULED, "20260312090000"),
+        (["DC", "RL"], StepStatus.DISCONTINUED, "20260310090000"),
+        (["RL"], StepStatus.SCHEDULED, "20260310090000"),
+    ],
+    ids=str,
+)
+def test_release_brings_back_what_is_on_hold(desk: Desk, controls: list[str], status: StepStatus, start: str) -> None:
+    """RL ends HD, with or without the order itself; what was canceled for good stays so."""
+    desk.take(order())
+    _told(desk, *controls)
+    row = desk.row("ACC57")
+    assert (row.status, row.start_key, row.modality) == (status, start, "CR")
+
+
+def test_release_of_an_unknown_order(desk: Desk) -> None:
+    """RL enters an order that it says, and tells of one that it only names; what was on hold first comes, too."""
+    assert _what(desk.take(_about("RL", LATER))) == ["unknown"]
+    assert _what(desk.take(_sent(order(ORC_1="HD"), LATER))) == ["new"]
+    assert _what(desk.take(_sent(order(ORC_1="RL"), LATEST))) == ["status"]
+    assert _what(desk.take(_sent(order(ORC_1="RL"), LATEST).replace("57", "58"))) == ["new"]
+    assert (desk.row("ACC57").status, desk.row("ACC58").status) == (StepStatus.SCHEDULED, StepStatus.SCHEDULED)
+
+
 def test_cancellation_that_overtakes_its_order_counts(desk: Desk) -> None:
     """CA first, then the NW that was sent before it: nobody is examined."""
     desk.take(_sent(order(ORC_1="CA"), LATER))

@@ -359,8 +359,9 @@ CONTROL = [
     (("SC", "IP"), Action.START),
     (("SC", "SC"), Action.UPDATE),
     (("SC", ""), Action.UPDATE),
-    (("HD", "SC"), Action.CANCEL),
-    (("RL", ""), Action.SCHEDULE),
+    (("HD", "SC"), Action.HOLD),
+    (("SC", "HD"), Action.HOLD),
+    (("RL", ""), Action.RELEASE),
     (("UA", ""), Action.NOTE),
     (("ZZ", ""), Action.REFUSE),
 ]

@@ -100,6 +100,10 @@ class Worklist:
         by = writing.By(actor, self._clock(), detail)
         return self._told(session, writing.set_status(session, which, status, version, by))
 
+    def note(self, session: Session, step: StepRow, *, actor: str, detail: Mapping[str, Any]) -> None:
+        """Write a line into the history of a step that stays as it is; listeners are not called."""
+        writing.note(session, step, writing.By(actor, self._clock(), detail))
+
     def update_patient(
         self,
         session: Session,

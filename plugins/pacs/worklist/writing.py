@@ -81,6 +81,11 @@ def set_status(
     return changes
 
 
+def note(session: Session, row: StepRow, by: By) -> None:
+    """See `Worklist.note`."""
+    _write_line(session, row, ChangeKind.STATUS, row.status, by)
+
+
 def update_patient(
     session: Session,
     patient_ids: Sequence[tuple[str, str]],
@@ -239,6 +244,12 @@ def _told(
     changes: Changes | None = None,
 ) -> StepChange:
     """Write a line of the history and return the change."""
+    detail = {**by.detail, **({"changes": changes} if changes else {})}
+    _write_line(session, row, kind, before, By(by.actor, by.at, detail))
+    return StepChange(row, before, row.status, kind, by.actor, by.at)
+
+
+def _write_line(session: Session, row: StepRow, kind: ChangeKind, before: StepStatus | None, by: By) -> None:
     line = {
         "step_row_id": row.id,
         "at": by.at,
@@ -246,10 +257,9 @@ def _told(
         "kind": kind,
         "status_before": before,
         "status_after": row.status,
-        "detail": {**by.detail, **({"changes": changes} if changes else {})},
+        "detail": dict(by.detail),
     }
     session.connection().execute(_INSERT_HISTORY, line)
-    return StepChange(row, before, row.status, kind, by.actor, by.at)
 
 
 def _locked(session: Session, wanted: ColumnElement[bool]) -> list[StepRecord]:

@@ -21,7 +21,7 @@ from pacs.worklist.steps import NewStep, PatientMismatch, StepChange, StepRow, V
 from pacs.worklist.worklist import Worklist
 
 _ENTERING = frozenset({Action.SCHEDULE, Action.UPDATE})
-_ENDING = frozenset({Action.CANCEL, Action.DISCONTINUE})
+_ENDING = frozenset({Action.CANCEL, Action.DISCONTINUE, Action.HOLD})
 _NOT_BEGUN = frozenset({StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY})
 _ENDED = frozenset({StepStatus.COMPLETED, StepStatus.DISCONTINUED})
 _BEGUN = _ENDED | {StepStatus.STARTED}
@@ -32,7 +32,12 @@ _MAY_FOLLOW = {
     Action.COMPLETE: frozenset(StepStatus) - _ENDED,
     Action.DISCONTINUE: frozenset(StepStatus) - _ENDED,
     Action.CANCEL: frozenset(StepStatus) - _ENDED,
+    Action.HOLD: frozenset(StepStatus) - _ENDED - {StepStatus.CANCELED},
+    Action.RELEASE: frozenset({StepStatus.CANCELED}),
 }
+# In the detail of the history: whether a canceled step is to come back when it is released.
+_ON_HOLD = "on_hold"
+_NOT_ON_HOLD = "it is not on hold"
 # Whether a status message is usable depends on these alone.
 _NAMING = NEVER_DELETED - {"Modality", "ScheduledProcedureStepStartDate"} | {
     "FillerOrderNumberImagingServiceRequest",
@@ -49,9 +54,9 @@ class Origin:
     actor: str
     journal_id: int
 
-    def told(self) -> dict[str, Any]:
-        """Return what every writing function of `Worklist` is told; the history then names the message."""
-        return {"version": self.version, "actor": self.actor, "detail": {"message": self.journal_id}}
+    def told(self, **more: Any) -> dict[str, Any]:
+        """Return what every writing function of `Worklist` is told; the history then names the message, and `more`."""
+        return {"version": self.version, "actor": self.actor, "detail": {"message": self.journal_id, **more}}
 
 
 @dataclass
@@ -112,8 +117,8 @@ class Applying:
             self.outcome.notices += map(str, entry.explanation.notices)
             naming = Naming.of(entry)
             located = self._with_one_stand_in(locate(self._worklist, self._session, naming, self._done), reading.place)
-            if reading.action in _ENTERING:
-                self._enter(entry, naming, located)
+            if _enters(reading):
+                self._enter(reading, entry, naming, located)
             else:
                 self._set_status(reading, entry, located)
 
@@ -141,11 +146,15 @@ class Applying:
         self._doubtful |= {row.id: place for row in free[1:] if row.status is not StepStatus.CANCELED}
         return replace(located, replaced=tuple(free[:1]))
 
-    def _enter(self, entry: EntryReading, naming: Naming, located: Located) -> None:
+    def _enter(self, reading: OrderReading, entry: EntryReading, naming: Naming, located: Located) -> None:
         if located.rows:
             for row in located.rows:
                 step = with_values(entry.step, naming_values(row), without=entry.supposed)
-                self._write(step, row)
+                is_over = row.status is StepStatus.CANCELED and reading.action is Action.RELEASE
+                if is_over and not self._is_on_hold(row):
+                    self._write(replace(step, status=None), row, why=_NOT_ON_HOLD)
+                else:
+                    self._write(step, row)
         elif begun := [row for row in located.replaced if row.status in _BEGUN]:
             for row in begun:
                 # Nobody is examined again; the images are in the study that the modality was told of.
@@ -159,15 +168,19 @@ class Applying:
 
     def _set_status(self, reading: OrderReading, entry: EntryReading, located: Located) -> None:
         assert entry.step.status is not None  # noqa: S101 every action but NOTE, REFUSE and UPDATE has one
+        hold = {_ON_HOLD: True} if reading.action is Action.HOLD else {}
         rows = located.rows or located.replaced
         for row in rows:
-            if row.status in _MAY_FOLLOW[reading.action]:
-                self._write(_status_step(entry, row, entry.step.status), row)
+            if reading.action is Action.RELEASE and not self._is_on_hold(row):
+                self.outcome.tell("unchanged", row, why=_NOT_ON_HOLD)
+            elif row.status in _MAY_FOLLOW[reading.action]:
+                self._end_hold(reading.action, row)
+                self._write(_status_step(entry, row, entry.step.status), row, **hold)
             else:
                 self.outcome.tell("unchanged", row, why=f"it is {row.status} already")
         if not located.rows and self._needs_an_end(reading.action, rows) and not entry.explanation.faults:
             # What comes late, from before it was canceled, must not bring it back.
-            self._write(entry.step, None, why="it was not known before")
+            self._write(entry.step, None, why="it was not known before", **hold)
         elif not rows:
             self.outcome.tell("unknown", why=f"no entry has these numbers; {reading.why}")
 
@@ -179,11 +192,32 @@ class Applying:
         """
         if not stand_ins:
             return action in _ENDING
-        return action is Action.CANCEL and not any(row.status in _ENDED for row in stand_ins)
+        return (
+            action is not Action.DISCONTINUE
+            and action in _ENDING
+            and not any(row.status in _ENDED for row in stand_ins)
+        )
 
-    def _write(self, step: NewStep, row: StepRow | None, why: str = "") -> None:
+    def _is_on_hold(self, row: StepRow) -> bool:
+        """Tell whether a step is canceled until it is released, rather than for good."""
+        if row.status is not StepStatus.CANCELED:
+            return False
+        for event in reversed(self._worklist.get(self._session, row.id).history):
+            if _ON_HOLD in event.detail:
+                return bool(event.detail[_ON_HOLD])
+            if event.before is not event.after:
+                return False
+        return False
+
+    def _end_hold(self, action: Action, row: StepRow) -> None:
+        """Note that what is on hold is canceled for good now, which its status does not tell."""
+        if action is Action.CANCEL and self._is_on_hold(row):
+            detail = {"message": self._origin.journal_id, _ON_HOLD: False}
+            self._worklist.note(self._session, row, actor=self._origin.actor, detail=detail)
+
+    def _write(self, step: NewStep, row: StepRow | None, why: str = "", **more: Any) -> None:
         try:
-            changes = self._worklist.upsert(self._session, [step], **self._origin.told())
+            changes = self._worklist.upsert(self._session, [step], **self._origin.told(**more))
         except PatientMismatch as error:
             raise Hl7Error(str(error), location="PID^1^3", hl7_code=UNKNOWN_KEY_IDENTIFIER) from error
         self._tell(changes, row, why)
@@ -198,13 +232,18 @@ class Applying:
             self._done.add(row.id)
 
 
+def _enters(reading: OrderReading) -> bool:
+    """Tell whether an order enters what is not there and changes what is; else it is about a status."""
+    return reading.action in _ENTERING or (reading.action is Action.RELEASE and reading.has_service)
+
+
 def _faults(reading: OrderReading) -> list[Unusable]:
     if reading.action is Action.NOTE:
         return []
     if reading.action is Action.REFUSE:
         return [Unusable(reading.place, f"nobody said what this asks for: {reading.why}", TABLE_VALUE_NOT_FOUND)]
     found = [fault for entry in reading.entries for fault in entry.explanation.faults]
-    if reading.action in _ENTERING:
+    if _enters(reading):
         return found
     return [fault for fault in found if not fault.keyword or fault.keyword in _NAMING]
 

@@ -50,6 +50,8 @@ STATUS_AFTER = {
     Action.COMPLETE: StepStatus.COMPLETED,
     Action.DISCONTINUE: StepStatus.DISCONTINUED,
     Action.CANCEL: StepStatus.CANCELED,
+    Action.HOLD: StepStatus.CANCELED,
+    Action.RELEASE: StepStatus.SCHEDULED,
 }
 
 
@@ -79,12 +81,14 @@ class OrderReading:
     why : which codes, or which condition, say so.
     place : of the segment that says it, for faults (ORC^1^1).
     entries : one of each step; without a patient's number none can be used.
+    has_service : whether it says what is to be done, so that an entry can be made of it; else it names the order alone.
     """
 
     action: Action
     why: str
     place: str
     entries: tuple[EntryReading, ...]
+    has_service: bool = True
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,8 @@ class OrderMapper:
         patient, _ = self._patient(mapping, message, pid_of(message, place), received_at)
         fillings = [_filled(patient, scope, mapping.order, place) for scope in scopes]
         entries = tuple(_entry(mapping, filling, action) for filling in fillings)
-        return OrderReading(action, why, group.orc.location(1) if group.orc else "ORC^1^1", entries)
+        place_of_code = group.orc.location(1) if group.orc else "ORC^1^1"
+        return OrderReading(action, why, place_of_code, entries, has_service=group.obr is not None)
 
     def read_service(
         self, message: Message, group: ServiceGroup, event: str, peer: Peer, received_at: datetime | None = None

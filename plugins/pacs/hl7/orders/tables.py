@@ -66,6 +66,8 @@ class Action(StrEnum):
     COMPLETE = "complete"
     DISCONTINUE = "discontinue"
     CANCEL = "cancel"
+    HOLD = "hold"  # cancel it until it is released
+    RELEASE = "release"  # no longer on hold; what was canceled otherwise stays so
     NOTE = "note"  # keep it in the journal, nothing else
     REFUSE = "refuse"  # a dead letter: a person looks at it
 
