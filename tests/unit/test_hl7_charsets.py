@@ -40,6 +40,13 @@ def test_decode_changes_no_character_of_a_name(label: str, codec: str, name: str
         ("ISO IR14", "ﾔﾏﾀﾞ", "shift_jis"),
         ("~ISO IR87", "山田^太郎", "iso2022_jp_2"),
         ("ISO-2022-JP", "山田", "iso2022_jp_2"),
+        ("JIS X 0202", "山田^太郎", "iso2022_jp_2"),
+        ("JAS2020", "山田^太郎", "iso2022_jp_2"),
+        ("8859/1~UNICODE UTF-8", "MUÑOZ", "utf-8"),
+        ("8859/1~UNICODE UTF-8", "MUÑOZ", "latin-1"),
+        ("UNICODE UTF-8~8859/1", "MUÑOZ", "latin-1"),
+        ("8859/1~ISO IR87", "MUÑOZ", "utf-8"),
+        ("8859/1", "\x1b(8U\x1b(s3BMUÑOZ\x1b&l0O", "latin-1"),
         ("8859/1", "“Café” – 5 €", "cp1252"),
         ("", "O’Higgins", "cp1252"),
         ("UNICODE UTF-8", "😀 o\u0301", "utf-8"),
@@ -60,6 +67,26 @@ def test_decode_reads_the_sets_of_table_0211_and_beyond(label: str, text: str, c
 def test_decode_tells_what_was_not_as_declared(label: str, codec: str, was_sniffed: bool) -> None:  # noqa: FBT001
     """The journal can show that a sender declares what it does not send."""
     assert decode(*message(label, "Ñ", codec)).was_sniffed is was_sniffed
+
+
+@pytest.mark.parametrize("label", ["", "8859/1", "UNICODE UTF-8", "ISO IR14", "ASCII", "KLINGON"])
+@pytest.mark.parametrize("codec", ["iso2022_jp_2", "iso2022_kr"])
+def test_decode_takes_no_changes_of_the_set_for_letters(label: str, codec: str) -> None:
+    """A name that is written with escape sequences, which nobody declared, is refused, and the sender told."""
+    raw, header = message(label, "田中", codec)
+    with pytest.raises((UndecodableText, UnknownCharset)):
+        decode(raw, header)
+
+
+def test_decode_reads_changes_of_the_set_where_the_peer_s_default_has_them() -> None:
+    """A sender that fills no MSH-18 is read as it is set, and nothing else is tried for half of the text."""
+    raw, header = message("", "山田^太郎", "iso2022_jp_2")
+    assert "山田^太郎" in decode(raw, header, default="ISO IR87").text
+    with pytest.raises(UndecodableText):
+        decode(raw + b"PV1|\xd1\r", header, default="ISO IR87")
+    raw, header = message("ISO IR87", "山田^太郎", "iso2022_jp_2")
+    with pytest.raises(UndecodableText):
+        decode(raw + b"PV1|\xd1\r", header)
 
 
 def test_decode_believes_the_declaration_when_sniffing_is_off() -> None:

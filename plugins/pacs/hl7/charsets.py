@@ -20,6 +20,8 @@ _ESC = b"\x1b"
 # What Latin-1 has no letters for and Windows has: typographic quotes, the euro sign.
 _WINDOWS_ONLY = re.compile(rb"[\x80-\x9f]")
 _MULTIBYTE_SEQUENCE = re.compile(rb"[\xc3-\xdf][\x80-\xbf]|[\xe1-\xef][\x80-\xbf]{2}")
+# Escape sequences that change the character set (ISO 2022); those of printers, with digits and small letters, are none.
+_CHANGE_OF_SET = re.compile(rb"\x1b(?:\$[()*+\-./]?[@-~]|\([BIJ]|\)I|[\-./][A-Z])")
 _SINGLE_BYTE = ("iso8859", "cp", "koi8")
 _JAPANESE_WITH_ESCAPES = "iso2022_jp_2"
 
@@ -38,6 +40,8 @@ def _known_labels() -> dict[str, str]:
         "ISOIR149": "euc_kr",
         "ISOIR58": "gb2312",
         "ISO2022JP": _JAPANESE_WITH_ESCAPES,
+        "JISX0202": _JAPANESE_WITH_ESCAPES,
+        "JAS2020": _JAPANESE_WITH_ESCAPES,
         "SHIFTJIS": "shift_jis",
         "SJIS": "shift_jis",
         "EUCJP": "euc_jp",
@@ -119,6 +123,12 @@ def decode(raw: bytes, header: Header, *, default: str = DEFAULT_LABEL, sniff_ut
     is_unknown = bool(header.charset_names) and not known
     fallback = None if is_unknown else codec_of(default)
     trusted = declared or ([fallback] if fallback else [])
+    if _ESC in raw and _CHANGE_OF_SET.search(raw):
+        # Any set that knows no such sequences would take what follows them for other letters.
+        trusted = [codec for codec in trusted if codec == _JAPANESE_WITH_ESCAPES]
+        if not trusted:
+            raise _undecodable(header, default, is_known=not is_unknown)
+        fallback = None
     for codec in _candidates(raw, trusted, fallback, sniff_utf8=sniff_utf8):
         text = _decoded(raw, codec)
         if text is not None:
@@ -144,9 +154,11 @@ def _undecodable(header: Header, default: str, *, is_known: bool) -> UnknownChar
 def _candidates(raw: bytes, trusted: Sequence[str], fallback: str | None, *, sniff_utf8: bool) -> list[str]:
     """Return the codecs to try, the likeliest first."""
     codecs = list(trusted)
-    if all(codec.startswith(_SINGLE_BYTE) for codec in trusted):
-        codecs[:0] = ["utf-8"] if sniff_utf8 else []
-    elif fallback and not _MULTIBYTE_SEQUENCE.search(raw):
+    single = [codec.startswith(_SINGLE_BYTE) for codec in trusted]
+    if sniff_utf8 and (any(single) or not trusted):
+        # A set of single bytes takes everything, and would make two letters of one.
+        codecs.insert(0, "utf-8")
+    if not all(single) and fallback and not _MULTIBYTE_SEQUENCE.search(raw):
         # With a sequence of UTF-8 among the bytes, a single-byte set would make two letters of one.
         codecs.append(fallback)
     if _WINDOWS_ONLY.search(raw):
