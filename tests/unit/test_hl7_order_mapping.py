@@ -433,6 +433,48 @@ def test_what_is_no_examination_is_only_noted(changed: dict[str, str], why: str)
     assert why in reading.why
 
 
+PRIOR = "OBR|1|P0|F0|TC^TC cráneo^L|||20240101101010|||||||||||ACC0||||||CT|"
+RESULT = "OBX|1|TX|X^Y||normal||||||F"
+
+
+@pytest.mark.parametrize(
+    ("behind", "action"),
+    [
+        ([PID, PRIOR + "F", RESULT], Action.NOTE),
+        ([PID, PRIOR + "F"], Action.NOTE),
+        ([PID, PRIOR, RESULT], Action.NOTE),
+        ([PRIOR + "F", RESULT], Action.NOTE),
+        ([PRIOR + "C", RESULT], Action.NOTE),
+        ([PID, "ORC|NW|P0|F0", PRIOR + "F", RESULT], Action.NOTE),
+        ([PID, PRIOR], Action.REFUSE),
+        ([PRIOR, RESULT], Action.SCHEDULE),
+        ([PRIOR + "F"], Action.SCHEDULE),
+        (["ORC|NW|P0|F0", PRIOR, RESULT], Action.SCHEDULE),
+    ],
+)
+def test_prior_results_behind_an_order_are_only_noted(behind: list[str], action: Action) -> None:
+    """What OMG^O19 tells of examinations of before is not done again; what says neither is for a person to look at."""
+    first, second = readings(message(PID, ORC, OBR, *behind, kind="OMG^O19"))
+    assert (first.action, second.action) == (Action.SCHEDULE, action)
+
+
+def test_results_without_orders_around_them_are_read_as_before() -> None:
+    """An OBR that has no ORC because the sender writes none is an order."""
+    (reading,) = readings(message(PID, OBR))
+    assert reading.action is Action.SCHEDULE
+
+
+@pytest.mark.parametrize("event", ["S12", "S15"])
+def test_appointment_of_several_patients_is_refused(event: str) -> None:
+    """Nobody is left out of an appointment, or taken for another; the same patient twice is one."""
+    other = PID.replace("4711", "999")
+    for pids, faults in (([PID, other], [("PID^2", "100")]), ([PID, PID], [])):
+        text = message("SCH|A1|F1", *pids, "RGS|1", "AIS|1|A|X^RM^L|20260310100000", kind=f"SIU^{event}")
+        (reading,) = readings(text)
+        found = reading.entries[0].explanation.faults
+        assert [(fault.location, fault.hl7_code) for fault in found] == faults
+
+
 # hl7.md 3.1 and 3.2 (the documented mapping of dcm4chee-arc) for its own samples. Named deviations: names and reasons
 # of more than 64 characters are shortened (it cuts, too); SPS IDs and AE titles of more than 16 are refused (it cuts
 # nothing there, and no modality could use them); the protocol code falls back from OBR-4.4 to OBR-4.1; OBR-34 is read

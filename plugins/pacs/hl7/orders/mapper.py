@@ -12,7 +12,7 @@ from datetime import UTC, datetime, tzinfo
 from pydicom import Dataset
 
 from pacs.hl7.checks import type_of
-from pacs.hl7.errors import REQUIRED_FIELD_MISSING
+from pacs.hl7.errors import REQUIRED_FIELD_MISSING, SEGMENT_SEQUENCE_ERROR
 from pacs.hl7.groups import OrderGroup
 from pacs.hl7.header import Header
 from pacs.hl7.message import Message
@@ -27,6 +27,8 @@ from pacs.hl7.orders.scope import Scope
 from pacs.hl7.orders.services import (
     ServiceGroup,
     appointment_scope,
+    is_prior_result,
+    is_without_order,
     order_scopes,
     patient_scope,
     pid_of,
@@ -42,6 +44,7 @@ from pacs.worklist.steps import NewStep
 PRIORITY = "RequestedProcedurePriority"
 _ACCESSION = "AccessionNumber"
 _APPOINTMENTS = "SIU"
+_ENTERING = frozenset({Action.SCHEDULE, Action.UPDATE, Action.RELEASE})
 STATUS_AFTER = {
     Action.SCHEDULE: StepStatus.SCHEDULED,
     Action.UPDATE: None,
@@ -139,7 +142,11 @@ class OrderMapper:
         why = f"ORC-1 is {code or 'empty'}, ORC-5 is {status or 'empty'}"
         if ignored := next((each.text for each in mapping.ignore if scopes[0].holds(each)), ""):
             action, why = Action.NOTE, f"not for the worklist: {ignored}"
-        elif group.obr is None and action in (Action.SCHEDULE, Action.UPDATE):
+        elif action in _ENTERING and is_prior_result(message, group):
+            action, why = Action.NOTE, "not for the worklist: a prior result"
+        elif action in _ENTERING and is_without_order(message, group):
+            action, why = Action.REFUSE, "an OBR behind an order has no ORC of its own, and no result"
+        elif group.obr is None and action in _ENTERING - {Action.RELEASE}:
             action, why = Action.NOTE, "not for the worklist: there is no OBR"
         place = group.obr or group.orc
         patient, _ = self._patient(mapping, message, pid_of(message, place), received_at)
@@ -159,6 +166,9 @@ class OrderMapper:
         why = f"the event is {event}, SCH-25 is {status or 'empty'}"
         scope = appointment_scope(message, group)
         patient, _ = self._patient(mapping, message, pid_of(message, None), received_at)
+        if _has_several_patients(message, mapping):
+            text = "expected an appointment of one patient, found several"
+            patient.faults.append(Unusable("PID^2", text, SEGMENT_SEQUENCE_ERROR))
         filling = _filled(patient, scope, mapping.appointment, appointment or group.service)
         return OrderReading(action, why, "MSH^1^9", (_entry(mapping, filling, action),))
 
@@ -191,6 +201,15 @@ class OrderMapper:
             put_numbers(filling, numbers)
         filling.fill(mapping.patient.values())
         return filling, None if isinstance(numbers, Unusable) else numbers
+
+
+def _has_several_patients(message: Message, mapping: Mapping) -> bool:
+    """Tell whether a message has PID segments that are not known to be of the same patient."""
+    pids = message.all("PID")
+    if len(pids) < 2:  # noqa: PLR2004
+        return False
+    numbers = [read_numbers(pid, mapping.identity) for pid in pids]
+    return len({each.primary.key if isinstance(each, PatientNumbers) else None for each in numbers}) > 1
 
 
 def with_values(step: NewStep, values: dict[str, str], without: Iterable[str] = ()) -> NewStep:

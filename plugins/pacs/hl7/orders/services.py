@@ -10,6 +10,8 @@ from pacs.hl7.message import Message
 from pacs.hl7.orders.scope import Scope
 from pacs.hl7.segment import Segment
 
+_REPORTED_AT, _RESULT_STATUS = 22, 25
+_FINAL = frozenset({"F", "C"})  # HL7 table 0123: final, corrected
 _RESOURCES = ("AIS", "AIG", "AIL", "AIP")
 # Between a PID and the notes about the patient.
 _OF_THE_PATIENT = frozenset({"PD1", "NK1", "ROL", "ARV"})
@@ -38,6 +40,29 @@ def service_groups(segments: Iterable[Segment]) -> list[ServiceGroup]:
         elif segment.name == "NTE" and groups:
             groups[-1].notes.append(segment)
     return groups or [shared]
+
+
+def is_prior_result(message: Message, group: OrderGroup) -> bool:
+    """Tell whether an OBR behind an order is a result of before, such as OMG^O19 sends along, and orders nothing.
+
+    It stands behind a PID of its own and without ORC, or where an order would, but with a final result.
+    """
+    if group.obr is None:
+        return False
+    if is_without_order(message, group):
+        return bool(group.observations or _says(group.obr, _REPORTED_AT) or _says(group.obr, _RESULT_STATUS))
+    is_final = (group.obr.text(_RESULT_STATUS) or "").strip().upper() in _FINAL
+    return group.obr.number > 1 and is_final and bool(group.observations)
+
+
+def is_without_order(message: Message, group: OrderGroup) -> bool:
+    """Tell whether an OBR has no ORC though one stands before it."""
+    orc = message.first("ORC")
+    return group.orc is None and group.obr is not None and orc is not None and orc.start < group.obr.start
+
+
+def _says(segment: Segment, field: int) -> bool:
+    return bool((segment.text(field) or "").strip())
 
 
 def pid_of(message: Message, segment: Segment | None) -> Segment | None:
