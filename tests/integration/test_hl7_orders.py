@@ -510,6 +510,17 @@ def test_merge_takes_the_entries_along(desk: Desk, event: str) -> None:
     assert desk.row("ACC57").status == StepStatus.CANCELED
 
 
+@pytest.mark.parametrize("mrg", ["4711^^^HOSP~1A^^^MI", "1A^^^MI~4711^^^HOSP"])
+@pytest.mark.parametrize("pid", ["5000^^^HOSP~1A^^^MI", "1A^^^MI~5000^^^HOSP"])
+def test_number_that_both_patients_have_stays(desk: Desk, mrg: str, pid: str) -> None:
+    """The number of the country in PID-3 and MRG-1 is no reason to refuse a merge, and entries under it keep it."""
+    desk.take(order(PID_3="4711^^^HOSP"))
+    desk.take(order(PID_3="1A^^^MI").replace("57", "58"))
+    result = desk.take(_adt("A40", pid=PID.replace("4711^^^HOSP^PI", pid), mrg=f"MRG|{mrg}"))
+    assert _what(result).count("patient changed") == 1
+    assert [desk.row(number).patient_id for number in ("ACC57", "ACC58")] == [pid.partition("^")[0], "1A"]
+
+
 def test_merge_tells_of_studies_that_keep_the_prior_number(desk: Desk) -> None:
     """Nothing in the archive is renamed by a message; a person is told how many studies stay, and where."""
     same = {"PatientID": "4711", "IssuerOfPatientID": "HOSP"}

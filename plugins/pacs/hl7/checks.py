@@ -108,7 +108,8 @@ def _merge_faults(message: Message, _kind: str) -> Iterator[Fault]:
         if not prior:
             place = group.mrg.location(1) if group.mrg else f"MRG^{group.pid.number}^1"
             yield Fault(REQUIRED_FIELD_MISSING, place, "MRG-1 (prior patient id) is missing.")
-        elif not set(prior).isdisjoint(_identifiers(group.pid, 3)):
+        elif set(prior) <= set(_identifiers(group.pid, 3)):
+            # A number that both have, such as that of the country, stays; another one must go.
             text = "MRG-1 and PID-3 name the same patient: a patient can't be merged with itself."
             yield Fault(DUPLICATE_KEY_IDENTIFIER, f"MRG^{group.pid.number}^1", text)
 

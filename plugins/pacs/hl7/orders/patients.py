@@ -82,11 +82,11 @@ class PatientChanges:
             found = self._prior(group, peer)
             if isinstance(found, Unusable):
                 faults.append(found)
-            elif reading.numbers and found[0].key == reading.numbers.primary.key:
-                text = "a patient can't be merged with itself"
-                faults.append(Unusable(found[0].location, text, DUPLICATE_KEY_IDENTIFIER))
-            else:
-                prior = found
+            elif reading.numbers:
+                prior = _given_up(found, reading.numbers)
+                if not prior:
+                    text = "a patient can't be merged with itself"
+                    faults.append(Unusable(found[0].location, text, DUPLICATE_KEY_IDENTIFIER))
         if faults or reading.numbers is None:
             raise UnusableMessage(faults)
         return reading, reading.numbers, prior
@@ -97,7 +97,7 @@ class PatientChanges:
         return read_prior_numbers(group.mrg, self._mapper.library.mapping(peer.settings.mapping).identity)
 
     def _merge(self, reading: PatientReading, prior: list[PatientNumber]) -> None:
-        keys = [prior[0].key, *(number.key for number in prior[1:] if number.issuer)]
+        keys = [number.key for number in prior]
         changes = self._worklist.merge_patients(self._session, keys, reading.dataset, **self._origin.told())
         for change in changes:
             self.outcome.tell("patient changed", change.step)
@@ -126,3 +126,10 @@ class PatientChanges:
         rows = self._worklist.select(self._session, StepSelector(patient=(patient_id, issuer)))
         day = f"{today.year:04}{today:%m%d}"
         return [row for row in rows if row.status is StepStatus.SCHEDULED and row.start_key.startswith(day)]
+
+
+def _given_up(prior: list[PatientNumber], surviving: PatientNumbers) -> list[PatientNumber]:
+    """Return the prior numbers that the surviving patient does not have as well; others only with their issuer."""
+    first, *others = prior
+    kept = {number.key for number in (surviving.primary, *surviving.others)}
+    return [number for number in (first, *(each for each in others if each.issuer)) if number.key not in kept]
