@@ -28,6 +28,12 @@ APPOINTMENT = UPDATE.replace("ADT^A08", "SIU^S12") + "SCH|1\r"
         ORDER.replace("ORM^O01", "ORM^O01 "),
         ORDER.replace("PID|1||4711", "PID|1|77|"),
         ORDER.split("OBR")[0].replace("ORC|NW", "ORC|CA"),
+        *(
+            ORDER.split("OBR")[0] + other
+            for other in ("RXO|^Ampicilina|500||MG\rRXR|PO\r", "RQD|1|1^Guantes\r", "ODS|D\r")
+        ),
+        ORDER.split("ORC")[0] + "ORC|PA|1000^OE|5\rORC|CH|1000^OE|6\rOBR|1|1000^OE|6|X^Y^L\r",
+        *(ORDER.split("OBR")[0].replace("ORC|NW", f"ORC|{code}") for code in ("RU", "RQ")),
         MERGE.replace("MRG|99^^^HOSP", "MRG|4711^^^OTHER"),
         MERGE.replace("MRG|99^^^HOSP", "MRG|99^^^HOSP~20000057A^^^MI"),
         MERGE.replace("MRG|99^^^HOSP", "MRG|20000057A^^^MI~99^^^HOSP"),
@@ -69,6 +75,8 @@ def test_check_accepts_what_can_be_used(text: str) -> None:
         (ORDER.split("OBR")[0], "AE", "101", "OBR^1"),
         (ORDER.split("ORC")[0], "AE", "101", "OBR^1"),
         (ORDER.split("OBR")[0].replace("ORC|NW|P57^HIS|F57^RIS", "ORC|CA||"), "AE", "101", "OBR^1"),
+        (ORDER.split("OBR")[0].replace("ORC|NW|P57^HIS|F57^RIS", "ORC|RU||"), "AE", "101", "OBR^1"),
+        (ORDER.split("OBR")[0] + "NTE|1||RXO\r", "AE", "101", "OBR^1"),
         (ORDER.replace("PID|", "ZID|"), "AE", "101", "PID^1^3"),
         (APPOINTMENT.replace("SCH|1\r", ""), "AE", "101", "SCH^1"),
         (REPORT.replace("JVBERi0=", "@@@@"), "AE", "102", "OBX^2^5^1^5"),

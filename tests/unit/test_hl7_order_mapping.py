@@ -433,6 +433,19 @@ def test_what_is_no_examination_is_only_noted(changed: dict[str, str], why: str)
     assert why in reading.why
 
 
+@pytest.mark.parametrize("control", ["NW", "CA", "HD", "RL"])
+def test_orders_of_other_services_are_only_noted(control: str) -> None:
+    """Medicines and meals, ordered or canceled, touch no examination, whatever their numbers."""
+    first, second = readings(message(PID, ORC.replace("NW", control), "RXO|^Ampicilina|500||MG", "RXR|PO", ORC, OBR))
+    assert (first.action, second.action) == (Action.NOTE, Action.SCHEDULE)
+
+
+def test_parts_of_an_order_are_read_without_the_whole() -> None:
+    """PA has no OBR; its children have theirs."""
+    whole, part = readings(message(PID, "ORC|PA|1000^OE|5", "ORC|CH|1000^OE|6", OBR))
+    assert (whole.action, part.action) == (Action.NOTE, Action.SCHEDULE)
+
+
 PRIOR = "OBR|1|P0|F0|TC^TC cráneo^L|||20240101101010|||||||||||ACC0||||||CT|"
 RESULT = "OBX|1|TX|X^Y||normal||||||F"
 

@@ -38,8 +38,8 @@ _MERGES = frozenset({"ADT^A18", "ADT^A34", "ADT^A40", "ADT^A47"})
 _PATIENT_ID_FIELDS = (3, 2, 4)
 _ORDERS = frozenset({"ORM^O01", "OMG^O19", "OMI^O23"})
 _PROCESSING_IDS = frozenset("PTD")
-# Order control codes (table 0119) that tell of a known order, so its number is enough.
-_ABOUT_KNOWN_ORDERS = frozenset({"CA", "OC", "DC", "OD", "HD", "OH", "RL", "SC"})
+# Order control codes (table 0119) that tell of a known order, so its number is enough; PA of one whose parts follow.
+_ABOUT_KNOWN_ORDERS = frozenset({"CA", "OC", "DC", "OD", "HD", "OH", "RL", "SC", "RU", "RQ", "PA"})
 # Base64 with line ends in it, raw or as escape sequences. Possessive, so that 64 MB need no memory to go back.
 _LINE_END = r"\\(?:\.br|X0D0A|X0D|X0A)\\"
 _BASE64 = re.compile(rf"[A-Za-z0-9+/\s]*+(?:{_LINE_END}[A-Za-z0-9+/\s]*+)*+(?:=(?:[=\s]|{_LINE_END})*+)?")
@@ -119,7 +119,7 @@ def _order_faults(message: Message, _kind: str) -> Iterator[Fault]:
     if not groups:
         yield Fault(REQUIRED_FIELD_MISSING, "OBR^1", "There is no order: no ORC and no OBR segment.")
     for number, group in enumerate(groups, 1):
-        if group.obr is None and not _tells_of_known_order(group.orc):
+        if group.obr is None and not (group.is_of_other_service or _tells_of_known_order(group.orc)):
             yield Fault(REQUIRED_FIELD_MISSING, f"OBR^{number}", f"Order {number} has no OBR segment.")
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 from pacs.hl7.segment import Segment
 
+# What stands in the place of an OBR where medicines, supplies or meals are ordered (ORM^O01).
+_OF_OTHER_SERVICES = frozenset({"RXO", "RQD", "RQ1", "ODS", "ODT"})
 _NOT_OF_AN_ORDER = frozenset({"ORC", "PID", "PD1", "PV1", "PV2"})
 
 
@@ -36,6 +38,11 @@ class OrderGroup:
     notes: list[Segment] = field(default_factory=list)
     observations: list[Segment] = field(default_factory=list)
     others: list[Segment] = field(default_factory=list)
+
+    @property
+    def is_of_other_service(self) -> bool:
+        """Whether it orders something that is no examination."""
+        return self.obr is None and any(segment.name in _OF_OTHER_SERVICES for segment in self.others)
 
     def add(self, segment: Segment) -> None:
         """Put a segment where it belongs."""

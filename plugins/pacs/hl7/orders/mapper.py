@@ -146,6 +146,8 @@ class OrderMapper:
             action, why = Action.NOTE, "not for the worklist: a prior result"
         elif action in _ENTERING and is_without_order(message, group):
             action, why = Action.REFUSE, "an OBR behind an order has no ORC of its own, and no result"
+        elif group.is_of_other_service:
+            action, why = Action.NOTE, "not for the worklist: it orders no examination"
         elif group.obr is None and action in _ENTERING - {Action.RELEASE}:
             action, why = Action.NOTE, "not for the worklist: there is no OBR"
         place = group.obr or group.orc
