@@ -100,7 +100,7 @@ def test_second_process_without_memory_is_told_as_such(end: Callable[[], list[np
 
 def test_fault_in_the_second_process_is_no_lack_of_memory() -> None:
     """What fails there for another reason keeps failing, and is not tried again."""
-    with Helper(lambda: [][0], 100) as helper, pytest.raises(HelperDied, match="ended with 1"):
+    with Helper(lambda: {}["result"], 100) as helper, pytest.raises(HelperDied, match="ended with 1"):
         helper.result()
 
 

@@ -241,7 +241,7 @@ def test_frames_beside_each_other_are_refused(tmp_path: Path, stack: str, shifte
         place = group.PlanePositionSequence[0]
         wanted = np.array(STACKS[stack][0][shifted], float)
         if np.allclose(np.array(place.ImagePositionPatient, float), wanted):
-            place.ImagePositionPatient = (wanted + [30.0, 0.0, 0.0]).tolist()
+            place.ImagePositionPatient = np.add(wanted, (30.0, 0.0, 0.0)).tolist()
     with pytest.raises(errors.NoSegmentation, match="behind each other"):
         dicom_seg.mask(_file(seg, tmp_path), 1)
 

@@ -13,8 +13,8 @@ from pacs.mesh import errors
 from pacs.mesh.jobs.looks import SeriesLook
 from pacs.mesh.jobs.orders import Order, OrderKind, SeriesNote
 from pacs.mesh.jobs.series import SourceSeries
-from pacs.mesh.jobs.sources import Sources
 from pacs.mesh.jobs.shelf import ShelvedModel
+from pacs.mesh.jobs.sources import Sources
 from pacs.mesh.recipe import Coordinates, Format, Preset, Recipe
 from pacs.mesh.report import ModelFile, Notice
 from pacs.mesh.stages import Stage

@@ -168,19 +168,19 @@ class Applying:
 
     def _set_status(self, reading: OrderReading, entry: EntryReading, located: Located) -> None:
         assert entry.step.status is not None  # noqa: S101 every action but NOTE, REFUSE and UPDATE has one
-        hold = {_ON_HOLD: True} if reading.action is Action.HOLD else {}
+        hold = reading.action is Action.HOLD
         rows = located.rows or located.replaced
         for row in rows:
             if reading.action is Action.RELEASE and not self._is_on_hold(row):
                 self.outcome.tell("unchanged", row, why=_NOT_ON_HOLD)
             elif row.status in _MAY_FOLLOW[reading.action]:
                 self._end_hold(reading.action, row)
-                self._write(_status_step(entry, row, entry.step.status), row, **hold)
+                self._write(_status_step(entry, row, entry.step.status), row, hold=hold)
             else:
                 self.outcome.tell("unchanged", row, why=f"it is {row.status} already")
         if not located.rows and self._needs_an_end(reading.action, rows) and not entry.explanation.faults:
             # What comes late, from before it was canceled, must not bring it back.
-            self._write(entry.step, None, why="it was not known before", **hold)
+            self._write(entry.step, None, why="it was not known before", hold=hold)
         elif not rows:
             self.outcome.tell("unknown", why=f"no entry has these numbers; {reading.why}")
 
@@ -215,9 +215,10 @@ class Applying:
             detail = {"message": self._origin.journal_id, _ON_HOLD: False}
             self._worklist.note(self._session, row, actor=self._origin.actor, detail=detail)
 
-    def _write(self, step: NewStep, row: StepRow | None, why: str = "", **more: Any) -> None:
+    def _write(self, step: NewStep, row: StepRow | None, why: str = "", *, hold: bool = False) -> None:
+        detail = {_ON_HOLD: True} if hold else {}
         try:
-            changes = self._worklist.upsert(self._session, [step], **self._origin.told(**more))
+            changes = self._worklist.upsert(self._session, [step], **self._origin.told(**detail))
         except PatientMismatch as error:
             raise Hl7Error(str(error), location="PID^1^3", hl7_code=UNKNOWN_KEY_IDENTIFIER) from error
         self._tell(changes, row, why)
