@@ -54,9 +54,10 @@ class Origin:
     actor: str
     journal_id: int
 
-    def told(self, **more: Any) -> dict[str, Any]:
-        """Return what every writing function of `Worklist` is told; the history then names the message, and `more`."""
-        return {"version": self.version, "actor": self.actor, "detail": {"message": self.journal_id, **more}}
+    def told(self, *, hold: bool = False) -> dict[str, Any]:
+        """Return what every writing function of `Worklist` is told; the history then names the message, and a hold."""
+        detail = {"message": self.journal_id, **({_ON_HOLD: True} if hold else {})}
+        return {"version": self.version, "actor": self.actor, "detail": detail}
 
 
 @dataclass
@@ -216,9 +217,8 @@ class Applying:
             self._worklist.note(self._session, row, actor=self._origin.actor, detail=detail)
 
     def _write(self, step: NewStep, row: StepRow | None, why: str = "", *, hold: bool = False) -> None:
-        detail = {_ON_HOLD: True} if hold else {}
         try:
-            changes = self._worklist.upsert(self._session, [step], **self._origin.told(**detail))
+            changes = self._worklist.upsert(self._session, [step], **self._origin.told(hold=hold))
         except PatientMismatch as error:
             raise Hl7Error(str(error), location="PID^1^3", hl7_code=UNKNOWN_KEY_IDENTIFIER) from error
         self._tell(changes, row, why)
