@@ -59,7 +59,7 @@ def test_secrets_of_the_vault_are_in_no_log(server: PreparedServer) -> None:
     assert int(server.ask("grep -c BECOME-SUCCESS /var/log/sudo.log")) > 100
     found = server.machine.run(
         "umask 077; cat >/run/secrets-looked-for; journalctl --no-pager -o cat | grep -aFf /run/secrets-looked-for; "
-        "grep -raFf /run/secrets-looked-for /var/log; rm /run/secrets-looked-for",
+        "grep -rlaFf /run/secrets-looked-for /var/log; rm /run/secrets-looked-for",
         120,
         stdin="".join(f"{secret}\n" for secret in secrets),
     )
