@@ -196,6 +196,7 @@ def _has_whole_model(volume: Volume, select: dict[str, str], place: Path) -> boo
     return report.is_watertight and len(surface.triangles) == report.triangles and not bad_edges(surface.triangles)
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", READABLE)
 def test_model_of_real_series_is_whole(name: str, tmp_path: Path) -> None:
     """No edge is open or in more than two triangles, by the indices in the file; `make soak` has all tissues."""
