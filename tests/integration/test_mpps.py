@@ -262,6 +262,13 @@ def test_registered_title_from_another_address_is_refused(service: Service) -> N
         assert create(association, begun())[0] == 0x0124
 
 
+def test_station_without_rights_is_refused(service: Service) -> None:
+    """A peer that comes by TLS alone stands in the list with its address and no right."""
+    service.archive.answers["/modalities?expand"]["ct"] |= {"AllowEcho": False, "AllowStore": False}
+    with modality(service.port) as association:
+        assert create(association, begun())[0] == 0x0124
+
+
 def test_other_called_title_is_rejected(service: Service) -> None:
     """A modality configured for another MPPS service does not report here."""
     with modality(service.port, called="OTHER") as association:

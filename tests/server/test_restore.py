@@ -27,6 +27,7 @@ DAY_SECONDS = 360  # so one falls into it
 DATABASE_SECONDS = 60
 LIST_SECONDS = 15
 RULES = "/srv/pacs/plugins/routing/rules.yaml"
+REPORTS = "/srv/pacs/plugins/reports"
 ACCOUNTS = ("llng", "SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM account t")
 # Who did what: lines that were there before the last piece of the log must be there again, word for word.
 TRAILS = {
@@ -52,6 +53,7 @@ class Loss:
     deleted : when studies were deleted, by StudyInstanceUID.
     hashes : MD5 of each image's file, by SOPInstanceUID.
     trails : lines of the tables of TRAILS.
+    reports : SHA-256 of the monthly report's files, and their paths.
     seconds : what took how long.
     list_asked_at : when the restore of the database began, in seconds since 1970.
     """
@@ -64,6 +66,7 @@ class Loss:
     trails: dict[str, list[str]]
     accounts: str
     ca: bytes
+    reports: list[str]
     seconds: dict[str, float] = field(default_factory=dict)
     list_asked_at: float = 0.0
 
@@ -99,6 +102,7 @@ def watch_list(server: PreparedServer, loss: Loss) -> None:
 def work_and_destroy(server: PreparedServer, people: dict[str, Host], folder: Path) -> Loss:
     """Store, order and delete while backups run, and pull the plug."""
     server.ask(f"echo 'rules: []' | install -o orthanc -g orthanc -m 600 /dev/stdin {RULES}")
+    reports = server.ask(f"sha256sum {REPORTS}/*").splitlines()
     server.ask("systemctl start pacs-backup-nightly.service", 600)
     server.playbook("user.yml", "-e", "login=restored", "-e", '{"full_name": "Ana"}', "-e", "role=radiologist")
     program = (sys.executable, Path(hospital_day.__file__))
@@ -129,7 +133,8 @@ def work_and_destroy(server: PreparedServer, people: dict[str, Host], folder: Pa
     for sender in senders:
         sender.kill()
         sender.wait()
-    return Loss(at, acknowledged(logs["images"]), acknowledged(logs["orders"]), deleted, hashes, trails, accounts, ca)
+    images, orders = (acknowledged(logs[kind]) for kind in ("images", "orders"))
+    return Loss(at, images, orders, deleted, hashes, trails, accounts, ca, reports)
 
 
 def delete(server: PreparedServer, study: str) -> None:
@@ -257,6 +262,12 @@ def test_rules_of_routing_are_there(restored: tuple[PreparedServer, Loss]) -> No
     server, _ = restored
     assert server.ask(f"cat {RULES}").strip() == "rules: []"
     assert server.ask(f"stat -c '%U %a' {RULES}").strip() == "orthanc 600"
+
+
+def test_reports_are_those_that_were_made(restored: tuple[PreparedServer, Loss]) -> None:
+    """What the new machine reported of its own empty month is not kept."""
+    server, loss = restored
+    assert set(loss.reports) <= set(server.ask(f"sha256sum {REPORTS}/*").splitlines())
 
 
 def test_backups_go_on(restored: tuple[PreparedServer, Loss]) -> None:

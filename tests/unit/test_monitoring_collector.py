@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fixtures.monitoring_content import ROLE
 
+CONTROLLER = "Smartctl open device: /dev/sde failed: DELL or MegaRaid controller, please try adding '-d megaraid,N'"
 FACTS: dict[str, Any] = {
     "stations": {"CT1": 'CT "new" of the\nward', "US1": ""},
     "night": ["23:00", "05:00"],
@@ -230,7 +231,10 @@ def test_copy_of_the_logs_is_as_old_as_what_was_last_taken(
 def test_disk_tells_how_it_is_or_is_named_as_one_that_could_not_be_asked(
     asker: Any, collector: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A refused question (NVMe without the right to it) and silence are told; virtual disks and sticks are not."""
+    """A refused question (NVMe without the right to it) and silence are told; virtual disks and sticks are not.
+
+    Nor is a RAID controller's volume: the disks behind it are asked, each by its number.
+    """
     kind = {"model_name": "X", "smartctl": {"exit_status": 0}, "smart_support": {"available": True}}
     refused = {"smartctl": {"exit_status": 4, "messages": [{"string": "Read NVMe SMART/Health Information failed"}]}}
     says: dict[str, Any] = {
@@ -240,10 +244,14 @@ def test_disk_tells_how_it_is_or_is_named_as_one_that_could_not_be_asked(
         "/dev/sdd": {"smartctl": {"exit_status": 1}},
         "/dev/nvme0": kind | refused,
         "/dev/nvme1": subprocess.TimeoutExpired("smartctl", 20),
+        "/dev/sde": {"smartctl": {"exit_status": 2, "messages": [{"string": CONTROLLER}]}},
+        "--device=megaraid,4 /dev/bus/0": kind | {"smart_status": {"passed": True}},
+        "--device=megaraid,5 /dev/bus/0": kind | refused,
     }
+    found = [{"name": key.split()[-1], "type": key.split()[0].partition("=")[2] or "scsi"} for key in says]
 
     def run(command: list[str], **_options: object) -> Any:
-        told = {"devices": [{"name": name} for name in says]} if "--scan" in command else says[command[-1]]
+        told = {"devices": found} if "--scan" in command else says[" ".join(command[4:])]
         if isinstance(told, Exception):
             raise told
         return subprocess.CompletedProcess(command, 0, json.dumps(told))
@@ -258,6 +266,8 @@ def test_disk_tells_how_it_is_or_is_named_as_one_that_could_not_be_asked(
         ("pacs_smart_healthy", "sdb", 0),
         ("pacs_monitor_failed", "disk nvme0", 1),
         ("pacs_monitor_failed", "disk nvme1", 1),
+        ("pacs_smart_healthy", "bus/0 megaraid,4", 1),
+        ("pacs_monitor_failed", "disk bus/0 megaraid,5", 1),
     ]
 
 

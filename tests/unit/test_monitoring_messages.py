@@ -64,9 +64,9 @@ class Told:
         assert connection.getresponse().status == 200
         connection.close()
 
-    def end(self, name: str) -> None:
+    def end(self, name: str, **labels: str) -> None:
         """Have it told that this alert is over."""
-        labels = {"alertname": name, "site": "Hospital"} | alerts()[name]["labels"]
+        labels = {"alertname": name, "site": "Hospital"} | alerts()[name]["labels"] | labels
         over = datetime.now(UTC).isoformat()
         self.send([{"labels": labels, "annotations": alerts()[name]["annotations"], "endsAt": over}])
 
@@ -273,6 +273,19 @@ def _silent(station: str, name: str) -> dict[str, Any]:
     }
     labels = {"alertname": "ModalitySilent", "site": "Hospital", "station": station, "name": name} | rule["labels"]
     return {"labels": labels, "annotations": words}
+
+
+def test_sign_ins_of_each_night_are_told_once_and_have_no_end(tmp_path: Path) -> None:
+    """The next night's is a message of its own about itself alone; nobody is told days later that it is over."""
+    with alertmanager(tmp_path, **NEVER_QUIET) as told:
+        told.alert("SignInAtNight", night="2026-03-02")
+        assert len(told.subjects()) == 1
+        told.alert("SignInAtNight", night="2026-03-03")
+        assert not any("2 avisos" in subject for subject in told.subjects())
+        told.end("SignInAtNight", night="2026-03-02")
+        told.end("SignInAtNight", night="2026-03-03")
+
+        assert len(told.subjects()) == 2
 
 
 def test_title_names_what_still_holds(tmp_path: Path) -> None:

@@ -184,7 +184,8 @@ def test_configurations_are_what_the_programs_take(tmp_path: Path, written: dict
     [
         (("alertname=Watchdog", "severity=none"), "dead-mans-switch"),
         (("alertname=ArchiveDown", "severity=critical"), "people"),
-        (("alertname=SignInAtNight", "severity=info"), "people"),
+        (("alertname=DiskFullSoon", "severity=warning"), "people"),
+        (("alertname=SignInAtNight", "severity=info"), "people-once"),
     ],
 )
 def test_alerts_go_where_they_should(tmp_path: Path, labels: tuple[str, ...], receiver: str) -> None:

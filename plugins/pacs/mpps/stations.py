@@ -34,7 +34,9 @@ class Stations:
         ArchiveError : Orthanc can't say.
         """
         return any(
-            entry["AET"].strip() == ae_title.strip() and (not self._check_host or entry["Host"] == address)
+            entry["AET"].strip() == ae_title.strip()
+            and (not self._check_host or entry["Host"] == address)
+            and _has_rights(entry)
             for entry in self._entries().values()
         )
 
@@ -44,6 +46,12 @@ class Stations:
                 self._known = self._archive.get_json("/modalities?expand")
                 self._asked_at = time.monotonic()
             return self._known
+
+
+def _has_rights(entry: Json) -> bool:
+    """Tell whether an AE may do anything here: one that comes by TLS alone has no right at its own address."""
+    rights = [allowed for name, allowed in entry.items() if name.startswith("Allow") and name != "AllowTranscoding"]
+    return not rights or any(rights)
 
 
 def find_station(archive: Archive, name: str) -> Json:
