@@ -18,7 +18,7 @@ import os, sys
 from pathlib import Path
 from pacs.backup import programs
 from pacs.backup.__main__ import main
-left, cluster = int(sys.argv[1]), sys.argv[2]
+left, beside = int(sys.argv[1]), sys.argv[2]
 
 def step(work, is_one):
     def counted(*given, **named):
@@ -32,11 +32,12 @@ def step(work, is_one):
 
 def is_restore(given):
     if "pgbackrest" in given[0] and "restore" in given[0]:
-        (Path(cluster) / "PG_VERSION").write_text("17")
+        if left == 0:
+            (Path(beside) / "PG_VERSION").write_text("17")
         return True
 
 Path.rename = step(Path.rename, lambda given: given[0].is_dir())
-Path.mkdir = step(Path.mkdir, lambda given: str(given[0]) == cluster)
+Path.mkdir = step(Path.mkdir, lambda given: str(given[0]) == beside)
 programs.run = step(programs.run, is_restore)
 sys.exit(main(sys.argv[3:]))
 """
@@ -55,8 +56,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackupSite]:
         yield made
 
 
-# With a place: the repository aside, the fetched one in, the cluster aside, a new one, pgBackRest.
-@pytest.mark.parametrize(("options", "steps"), [((), 3), (("--place", "clinic"), 5)])
+# A folder beside, pgBackRest, with a place the repository aside and the fetched one in, the cluster aside, the new one in.
+@pytest.mark.parametrize(("options", "steps"), [((), 4), (("--place", "clinic"), 6)])
 def test_restore_that_was_killed_goes_on_when_it_is_called_again(
     site: BackupSite, options: tuple[str, ...], steps: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -65,7 +66,8 @@ def test_restore_that_was_killed_goes_on_when_it_is_called_again(
     for number in range(steps):
         before = whole_ones(cluster), list(repository.parent.glob("pgbackrest.2*"))
         killed = [*site.words("restore", "database", "--do", *options)[3:]]
-        done = subprocess.run([sys.executable, "-c", CUT, str(number), str(cluster), *killed], check=False)
+        beside = str(cluster.with_name(f"{cluster.name}.restored"))
+        done = subprocess.run([sys.executable, "-c", CUT, str(number), beside, *killed], check=False)
         assert done.returncode == -signal.SIGKILL
         assert site.command("restore", "database", "--plan", *options) == 0
         assert site.command("restore", "database", "--do", *options) == 0
@@ -80,6 +82,23 @@ def test_restore_that_was_killed_goes_on_when_it_is_called_again(
     assert len(site.orthanc.archive.get_json("/instances")) == 2
     site.orthanc.stop()
     site.cluster.stop()
+
+
+def test_restore_that_fails_changes_nothing(site: BackupSite) -> None:
+    """Of a repository that lacks a piece the cluster is not restored: the former stays where it is, alone."""
+    settings = site.site().settings.database
+    before = set(settings.cluster.parent.iterdir())
+    bundles = [path for path in settings.repository.glob("backup/main/2*/bundle/*") if path.is_file()]
+    assert bundles
+    for path in bundles:
+        path.rename(path.with_suffix(".away"))
+    try:
+        assert site.command("restore", "database", "--do") != 0
+        assert set(settings.cluster.parent.iterdir()) == before
+        assert (settings.cluster / "global" / "pg_control").exists()
+    finally:
+        for path in bundles:
+            path.with_suffix(".away").rename(path)
 
 
 def whole_ones(cluster: Path) -> list[Path]:

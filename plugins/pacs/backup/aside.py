@@ -1,13 +1,12 @@
 """What a restore of the database moves aside, noted on the disk before: a restore that was cut is taken back.
 
-Between two renames there is no cluster, half of one, or no repository. Whoever restores again begins with what was
-there before; what is whole by then is left alone, since somebody may have started it and worked with it.
+Between two renames there is no cluster or no repository. Whoever restores again begins with what was there before; what
+has its place by then is left alone, since somebody may have started it and worked with it.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,8 +14,6 @@ from pacs.backup import packs
 from pacs.backup.runs import read_status
 
 _STAMP = "%Y%m%dT%H%M%S"
-# Of a cluster pgBackRest writes this last: without it PostgreSQL never ran there.
-_LAST = Path("global") / "pg_control"
 
 
 class Aside:
@@ -25,12 +22,10 @@ class Aside:
     Parameters
     ----------
     note : the file; where it is, a restore did not come to its end.
-    cluster : which is made file by file; all else gets its place whole.
     """
 
-    def __init__(self, note: Path, cluster: Path) -> None:
+    def __init__(self, note: Path) -> None:
         self._note = note
-        self._cluster = cluster
 
     @property
     def moved(self) -> dict[Path, Path | None]:
@@ -47,12 +42,10 @@ class Aside:
             path.rename(path.with_name(name))
 
     def take_back(self) -> None:
-        """Put back what a restore that was cut had moved, where nothing whole has taken its place."""
+        """Put back what a restore that was cut had moved, where nothing has taken its place."""
         for path, former in self.moved.items():
             if former is not None and not former.exists():
                 continue  # it was cut before that, or a person has put it back
-            if path == self._cluster and path.exists() and not (path / _LAST).exists():
-                shutil.rmtree(path)
             if former is not None and not path.exists():
                 former.rename(path)
         self.end()

@@ -10,10 +10,11 @@ restore server                                   a new machine: folders, databas
 
 from __future__ import annotations
 
+import os
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,7 +49,7 @@ class DatabaseRestore:
         self._settings = site.settings.database
         self._place = place
         self._target = _target(to)
-        self._aside = Aside(site.settings.state / _NOTES, self._settings.cluster)
+        self._aside = Aside(site.settings.state / _NOTES)
 
     def plan(self) -> Plan:
         """Tell what will be done."""
@@ -57,14 +58,14 @@ class DatabaseRestore:
         source = f"{self._place.name}, {self._copy_at(self._place)}" if self._place else self._repository_here()
         steps = [
             "stop the backups, and let none begin until this is done",
+            f"restore {cluster} from {source}, beside the one that is there",
             f"stop {services.orthanc or 'Orthanc'} and {services.postgresql or 'PostgreSQL'}",
-            f"move {cluster} aside (it is kept)",
-            f"restore it from {source} and replay the log to {until}",
-            "start PostgreSQL, wait until the moment is reached, start Orthanc",
+            f"move {cluster} aside (it is kept), and the restored one into its place",
+            f"start PostgreSQL, which replays the log to {until}, then Orthanc",
         ]
         if moved := [str(former) for former in self._aside.moved.values() if former and former.exists()]:
             steps.insert(
-                1, f"take back what a restore that was cut has moved, unless a whole one stands there: {moved}"
+                1, f"take back what a restore that was cut has moved, unless another stands there: {moved}"
             )
         losses = [f"whatever was committed after {until}: orders, messages, changes of studies"] if self._target else []
         kept = [
@@ -74,7 +75,7 @@ class DatabaseRestore:
         return Plan(f"PostgreSQL back to {until}", steps, losses, kept)
 
     def do(self) -> str:
-        """Do it, as root. Raise BackupError: PostgreSQL still runs; nothing was changed then.
+        """Do it, as root. Raise BackupError: PostgreSQL still runs, or pgBackRest fails; nothing was changed then.
 
         Cut at any moment it may be called again, also to another moment: it then begins with what was there before.
         """
@@ -93,29 +94,29 @@ class DatabaseRestore:
             yield
 
     def _do(self) -> str:
-        services = self._site.settings.services
+        services, cluster = self._site.settings.services, self._settings.cluster
+        if not services.postgresql:
+            self._require_stopped()
         # Before anything stops: a place that does not answer changes nothing, nor does a moment that is out of reach.
         fetched = self._fetched_repository(self._place) if self._place else None
-        self._require_reached(fetched or self._settings.repository)
-        for unit in filter(None, (services.orthanc, services.postgresql)):
-            programs.run(["systemctl", "stop", unit])
-        cluster = self._settings.cluster
-        if (cluster / "postmaster.pid").exists():
-            raise BackupError(f"PostgreSQL runs on {cluster}.", remedy="Stop it first.")
+        repository = fetched or self._settings.repository
+        self._require_reached(repository)
+        beside = self._empty_cluster()
+        try:
+            # Both take seconds, and neither waits for the other.
+            with ThreadPoolExecutor(1) as thread:
+                restoring = thread.submit(self._fill, beside, repository)
+                self._stop()
+            restoring.result()
+        except BackupError:
+            shutil.rmtree(beside)
+            self._start_again()
+            raise
         if fetched:
-            self._replace_repository(fetched)
+            self._aside.move(self._settings.repository)
+            fetched.rename(self._settings.repository)
         self._aside.move(cluster)
-        cluster.mkdir(mode=0o700)
-        if self._settings.repository.stat().st_uid and not _is_own(cluster):
-            programs.run(["chown", "--reference", self._settings.repository, cluster])
-        words: list[str | Path] = [
-            "pgbackrest",
-            f"--config={self._settings.configuration}",
-            f"--stanza={self._settings.stanza}",
-            "--log-level-file=off",
-        ]
-        words += ["restore", *recovery_options(self._target)]
-        programs.run(programs.as_owner(cluster, words))
+        beside.rename(cluster)
         self._aside.end()
         if services.postgresql:
             programs.run(["systemctl", "start", services.postgresql])
@@ -126,6 +127,49 @@ class DatabaseRestore:
             "database restored", target=str(self._target), place=self._place.name if self._place else ""
         )
         return f"{cluster} is restored."
+
+    def _empty_cluster(self) -> Path:
+        """Make the folder of the cluster that is to be, beside the one that is there."""
+        beside = self._settings.cluster.with_name(f"{self._settings.cluster.name}.restored")
+        shutil.rmtree(beside, ignore_errors=True)  # of an attempt that was cut off
+        beside.mkdir(mode=0o700, parents=True)
+        self._give_to_owner(beside)
+        return beside
+
+    def _give_to_owner(self, folder: Path) -> None:
+        """Give a folder to whom cluster and repository belong."""
+        known = (self._settings.repository, self._settings.cluster)
+        if owned := next((path for path in known if path.exists()), None):
+            programs.run(["chown", "-R", "--reference", owned, folder])
+
+    def _fill(self, beside: Path, repository: Path) -> None:
+        """Have pgBackRest restore into a folder. Raise ProgramError."""
+        command = ["pgbackrest", f"--config={self._settings.configuration}", f"--stanza={self._settings.stanza}"]
+        command += ["--log-level-file=off", f"--process-max={os.cpu_count() or 1}"]
+        # As environment they are not written into the restored cluster, which asks for its log when both are in place.
+        paths = {"PGBACKREST_PG1_PATH": str(beside), "PGBACKREST_REPO1_PATH": str(repository)}
+        words = [*command, "restore", *recovery_options(self._target)]
+        programs.run(programs.as_owner(beside, words), environment=paths)
+
+    def _stop(self) -> None:
+        """Stop Orthanc and PostgreSQL. Raise BackupError: it still runs."""
+        services = self._site.settings.services
+        for unit in filter(None, (services.orthanc, services.postgresql)):
+            programs.run(["systemctl", "stop", unit])
+        self._require_stopped()
+
+    def _require_stopped(self) -> None:
+        """Raise BackupError: PostgreSQL runs."""
+        cluster = self._settings.cluster
+        if (cluster / "postmaster.pid").exists():
+            raise BackupError(f"PostgreSQL runs on {cluster}.", remedy="Stop it first.")
+
+    def _start_again(self) -> None:
+        """Start what was stopped for nothing."""
+        services = self._site.settings.services
+        for unit in filter(None, (services.postgresql, services.orthanc)):
+            with suppress(ProgramError):
+                programs.run(["systemctl", "start", unit])
 
     def _wait_for_the_moment(self, unit: str) -> None:
         """Wait while PostgreSQL replays its log: until then it takes no writes. Raise BackupError: it ended."""
@@ -152,6 +196,7 @@ class DatabaseRestore:
         shutil.rmtree(fetched, ignore_errors=True)  # of an attempt that was cut off
         fetched.mkdir(mode=0o750)
         database.fetch(place, fetched, self._moment)
+        self._give_to_owner(fetched)
         return fetched
 
     def _copy_at(self, place: Place) -> str:
@@ -190,14 +235,6 @@ class DatabaseRestore:
     @property
     def _moment(self) -> datetime | None:
         return datetime.fromisoformat(self._target["time"]) if "time" in self._target else None
-
-    def _replace_repository(self, fetched: Path) -> None:
-        """Take what was fetched into use; the former is kept."""
-        repository = self._settings.repository
-        if owned := next((path for path in (repository, self._settings.cluster) if path.exists()), None):
-            programs.run(["chown", "-R", "--reference", owned, fetched])
-        self._aside.move(repository)
-        fetched.rename(repository)
 
 
 def orphans_plan(site: Site) -> tuple[Plan, list[Path]]:
@@ -239,7 +276,3 @@ def _target(to: str) -> dict[str, str]:
     if slash and all(part and set(part) <= set("0123456789abcdefABCDEF") for part in (high, low)):
         return {"lsn": to}
     return {"time": moments.read(to).isoformat(sep=" ")}
-
-
-def _is_own(path: Path) -> bool:
-    return subprocess.run(["test", "-O", path], check=False).returncode == 0
