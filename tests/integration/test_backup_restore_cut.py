@@ -56,7 +56,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackupSite]:
         yield made
 
 
-# A folder beside, pgBackRest, with a place the repository aside and the fetched one in, the cluster aside, the new one in.
+# A folder beside, pgBackRest, with a place the repository aside and the fetched in, the cluster aside, the new one in.
 @pytest.mark.parametrize(("options", "steps"), [((), 4), (("--place", "clinic"), 6)])
 def test_restore_that_was_killed_goes_on_when_it_is_called_again(
     site: BackupSite, options: tuple[str, ...], steps: int, capsys: pytest.CaptureFixture[str]
