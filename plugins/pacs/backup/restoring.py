@@ -64,9 +64,7 @@ class DatabaseRestore:
             f"start PostgreSQL, which replays the log to {until}, then Orthanc",
         ]
         if moved := [str(former) for former in self._aside.moved.values() if former and former.exists()]:
-            steps.insert(
-                1, f"take back what a restore that was cut has moved, unless another stands there: {moved}"
-            )
+            steps.insert(1, f"take back what a restore that was cut has moved, unless another stands there: {moved}")
         losses = [f"whatever was committed after {until}: orders, messages, changes of studies"] if self._target else []
         kept = [
             "every image: files are not touched. `restore orphans` stores those again that came after the moment",
