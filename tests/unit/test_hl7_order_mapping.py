@@ -488,6 +488,28 @@ def test_appointment_of_several_patients_is_refused(event: str) -> None:
         assert [(fault.location, fault.hl7_code) for fault in found] == faults
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "faults"),
+    [
+        ("4711^^^HOSP~1A^^^MI", "1A^^^MI~4711^^^HOSP", 0),
+        ("4711~1A", "1A~4711", 0),
+        ("4711^^^HOSP~1A^^^MI", "1A^^^MI", 0),
+        ("4711^^^HOSP", "4711^^^HOSP~1A^^^MI", 0),
+        ("4711^^^HOSP~1A^^^MI", "1A^^^MI~999^^^HOSP", 1),
+        ("4711", "1A~4711", 1),
+        ("4711^^^HOSP", "4711^^^ELSE", 1),
+    ],
+)
+@pytest.mark.parametrize("event", ["S12", "S15"])
+def test_patient_of_an_appointment_is_one_in_whatever_order_of_the_numbers(
+    event: str, first: str, second: str, faults: int
+) -> None:
+    """Two PID with numbers of the same issuers that agree are one patient; a family that shares a number is not."""
+    pids = [PID.replace("4711^^^HOSP^PI", numbers) for numbers in (first, second)]
+    (reading,) = readings(message("SCH|A1|F1", *pids, "AIS|1|A|X^RM^L|20260310100000", kind=f"SIU^{event}"))
+    assert len(reading.entries[0].explanation.faults) == faults
+
+
 # hl7.md 3.1 and 3.2 (the documented mapping of dcm4chee-arc) for its own samples. Named deviations: names and reasons
 # of more than 64 characters are shortened (it cuts, too); SPS IDs and AE titles of more than 16 are refused (it cuts
 # nothing there, and no modality could use them); the protocol code falls back from OBR-4.4 to OBR-4.1; OBR-34 is read

@@ -67,6 +67,17 @@ class PatientNumbers:
         """What may be the Patient ID of this patient in entries of other senders: others only with their issuer."""
         return [self.primary.key, *(other.key for other in self.others if other.issuer)]
 
+    def are_of_same_patient(self, other: PatientNumbers) -> bool:
+        """Tell whether another segment of the same message has the numbers of the same patient, in whatever order.
+
+        A number that both have is not enough where an issuer gave them different ones: families share an insurance.
+        """
+        mine, theirs = ({each.key for each in (one.primary, *one.others)} for one in (self, other))
+        if self.primary.key == other.primary.key or mine == theirs:
+            return True
+        shared = {issuer for _, issuer in mine & theirs}
+        return any(shared) and {issuer for _, issuer in mine} & {issuer for _, issuer in theirs} <= shared
+
 
 def read_numbers(segment: Segment, rules: IdentityRules) -> PatientNumbers | Unusable:
     """Return the numbers that a PID segment gives, by the rules of the mapping."""

@@ -210,8 +210,10 @@ def _has_several_patients(message: Message, mapping: Mapping) -> bool:
     pids = message.all("PID")
     if len(pids) < 2:  # noqa: PLR2004
         return False
-    numbers = [read_numbers(pid, mapping.identity) for pid in pids]
-    return len({each.primary.key if isinstance(each, PatientNumbers) else None for each in numbers}) > 1
+    first, *others = (read_numbers(pid, mapping.identity) for pid in pids)
+    if isinstance(first, Unusable):
+        return not all(isinstance(other, Unusable) for other in others)
+    return not all(isinstance(other, PatientNumbers) and other.are_of_same_patient(first) for other in others)
 
 
 def with_values(step: NewStep, values: dict[str, str], without: Iterable[str] = ()) -> NewStep:
