@@ -68,6 +68,11 @@ def patient_of(dataset: Dataset) -> tuple[str, str]:
     return text(dataset.get("PatientID")), text(dataset.get("IssuerOfPatientID"))
 
 
+def are_same_patient(one: tuple[str, str], other: tuple[str, str]) -> bool:
+    """Tell whether two Patient IDs with their issuers are of one patient; an issuer that one lacks says nothing."""
+    return one[0] == other[0] and (not one[1] or not other[1] or one[1] == other[1])
+
+
 def about_patient(changes: Dataset, known_as: tuple[str, str]) -> Dataset:
     """Return what `changes` say of a patient who keeps the number `known_as` (Patient ID and issuer).
 

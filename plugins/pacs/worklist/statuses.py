@@ -17,6 +17,7 @@ class StepStatus(StrEnum):
     CANCELED = "CANCELED"
 
 
+NOT_BEGUN = frozenset({StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY})
 # An order that is sent once more says SCHEDULED: no news of a step that went further.
 BEGUN = frozenset(
     {StepStatus.ARRIVED, StepStatus.READY, StepStatus.STARTED, StepStatus.COMPLETED, StepStatus.DISCONTINUED}

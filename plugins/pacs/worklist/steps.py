@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -13,6 +13,7 @@ from pydicom import Dataset
 from sqlalchemy.orm import Session
 
 from pacs.errors import Conflict, InvalidInput
+from pacs.worklist.attributes import are_same_patient
 from pacs.worklist.encoding import decoded
 from pacs.worklist.statuses import StepStatus
 
@@ -134,6 +135,7 @@ class StepRow:
     ----------
     id : of the row, for `StepSelector.row_id` and addresses of pages.
     start_key : YYYYMMDDHHMMSS, "" without a date.
+    sent_at, sequence, sender : of the newest message about the step, see `version`.
     """
 
     id: int
@@ -153,7 +155,21 @@ class StepRow:
     issuer_of_patient_id: str
     created_at: datetime
     changed_at: datetime
+    former_patients: Sequence[Sequence[str]] = field(compare=False)
+    sent_at: str
+    sequence: int
+    sender: str
     encoded: bytes = field(repr=False)
+
+    @property
+    def version(self) -> Version:
+        """How new the newest message about the step is."""
+        return Version(self.sent_at, self.sequence, self.sender)
+
+    def is_of(self, patient: tuple[str, str]) -> bool:
+        """Tell whether the step is this patient's (Patient ID and issuer), or was before a merge."""
+        known = (self.patient_id, self.issuer_of_patient_id)
+        return are_same_patient(patient, known) or list(patient) in self.former_patients
 
     @cached_property
     def dataset(self) -> Dataset:

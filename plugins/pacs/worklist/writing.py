@@ -19,6 +19,7 @@ from pacs.errors import InvalidInput
 from pacs.worklist.attributes import (
     Changes,
     about_patient,
+    are_same_patient,
     columns_of,
     first_of,
     identifying,
@@ -188,8 +189,7 @@ def _tells_patient(record: StepRecord, news: Dataset, version: Version | None) -
         if list(named) in record.former_patients:
             return False
         known = (record.patient_id, record.issuer_of_patient_id)
-        both_issued = named[1] and known[1]
-        if named[0] != known[0] or (both_issued and named[1] != known[1]):
+        if not are_same_patient(named, known):
             raise PatientMismatch(
                 f"Worklist step {record.id} has the accession number and step of this order, but another patient ID.",
                 remedy="Two patients share a number, or the step was ordered for the wrong one: "
