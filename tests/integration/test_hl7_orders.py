@@ -386,6 +386,286 @@ def test_entry_that_replaced_its_stand_in_replaces_no_other(desk: Desk) -> None:
     assert _statuses(desk, "P57") == ["SCHEDULED"]
 
 
+def _all(desk: Desk) -> dict[str, list[str]]:
+    """Return the statuses of every entry by its accession number."""
+    with desk.database.session() as session:
+        rows = desk.worklist.page(session)
+    return {number: _statuses(desk, number) for number in sorted({row.accession_number for row in rows})}
+
+
+def _run(desk: Desk, *told: str) -> None:
+    """Have the order P57 spoken of, a minute apart: "XO RXT^Torax^L ACC1", or "RL" alone for a message without OBR."""
+    for minute, (control, _, what) in enumerate((each.partition(" ") for each in told), start=30):
+        at = f"2026031008{minute}00"
+        desk.take(_ordered(what, control=control, at=at) if what else _placed(control, at))
+
+
+def _placed(control: str, at: str) -> str:
+    """Return a message that names the order by its placer's number alone."""
+    return message(PID, f"ORC|{control}|P57^HIS", sent_at=at)
+
+
+REPLACED = {"ACC1": ["SCHEDULED"], "P57": ["CANCELED"]}
+OTHER_CODES = ["36643-5^Torax^LN ACC1", "RXT2^Torax^L ACC1", "RXT^Torax^L ACC1"]
+
+
+@pytest.mark.parametrize("what", OTHER_CODES)
+@pytest.mark.parametrize("control", ["XO", "NW", "NA", "RL"])
+def test_accession_number_replaces_the_only_stand_in_whatever_its_code(desk: Desk, control: str, what: str) -> None:
+    """An order number with one entry means that entry, though the department calls the procedure otherwise."""
+    _run(desk, "NW RXT^Torax^L", f"{control} {what}")
+    assert _all(desk) == REPLACED
+
+
+def test_code_of_the_department_beside_that_of_the_requester(desk: Desk) -> None:
+    """OBR-44 in a scheme of its own does not hide that OBR-4 is the same, also where the order has two procedures."""
+    _run(desk, "NW RXT^Torax^L")
+    desk.take(_ordered("RXT^Torax^L", "TCT^TC^L", at="20260310083030"))
+    told = _ordered("TCT^TC^L ACC1", control="XO", at=LATER)
+    desk.take(told.replace("||||||CR", f"||||||CR{'|' * 20}71250^CT thorax^C4"))
+    assert {row.description: str(row.status) for row in desk.rows("P57")} == {"Torax": "SCHEDULED", "TC": "CANCELED"}
+    assert _statuses(desk, "ACC1") == ["SCHEDULED"]
+
+
+@pytest.mark.parametrize("code", ["CITA^Cita", "CITA^Cita^L"])
+def test_order_replaces_the_appointment_that_came_before_it(desk: Desk, code: str) -> None:
+    """The code of an appointment is none of an examination; the time that it changes later is that of the order."""
+    appointment = message(PID, "SCH|P57^HIS", f"AIS|1|A|{code}|20260312101500", kind="SIU^S12")
+    desk.take(appointment)
+    desk.take(_ordered("RXT^Torax^L ACC1", at=LATER))
+    assert _all(desk) == REPLACED
+    desk.take(_sent(appointment, LATEST).replace("S12", "S13").replace("20260312", "20260313"))
+    assert _all(desk) == REPLACED
+    assert desk.row("ACC1").start_key == "20260313101500"
+
+
+@pytest.mark.parametrize("what", OTHER_CODES)
+def test_cancellation_with_another_code_reaches_the_only_stand_in(desk: Desk, what: str) -> None:
+    """CA with accession number and the department's code leaves nobody waiting."""
+    _run(desk, "NW RXT^Torax^L", f"CA {what}")
+    assert _all(desk) == {"ACC1": ["CANCELED"], "P57": ["CANCELED"]}
+
+
+@pytest.mark.parametrize("order_of_procedures", [(0, 1), (1, 0)])
+def test_procedures_of_one_order_get_their_numbers_in_messages_of_their_own(
+    desk: Desk, order_of_procedures: tuple[int, int]
+) -> None:
+    """Two procedures under one order number are two entries, though only one was there before."""
+    both = ("NW RXT^Torax^L ACC1", "NW TCT^TC^L ACC2")
+    _run(desk, "NW RXT^Torax^L", *(both[each] for each in order_of_procedures))
+    assert _all(desk) == REPLACED | {"ACC2": ["SCHEDULED"]}
+
+
+def test_procedure_of_the_message_keeps_its_own_stand_in(desk: Desk) -> None:
+    """Of the procedures of one message, a new one takes no stand-in that is another one's."""
+    _run(desk, "NW RXT^Torax^L")
+    desk.take(_ordered("RXT^Torax^L", control="SC", at=LATER).replace("||SC||", "||IP||"))
+    desk.take(_ordered("TCT^TC^L ACC2", "RXT^Torax^L ACC1", control="XO", at=LATEST))
+    assert _all(desk) == {"ACC2": ["SCHEDULED"], "P57": ["STARTED"]}
+
+
+@pytest.mark.parametrize("control", ["XO", "CA", "RL"])
+def test_person_says_which_stand_in_a_new_code_is_for(desk: Desk, control: str) -> None:
+    """With two stand-ins of other codes, nothing tells whether one of them is meant."""
+    desk.take(_ordered("RXT^Torax^L", "TCT^TC^L"))
+    with pytest.raises(Hl7Error):
+        desk.take(_ordered("MR^RM^L ACC3", control=control, at=LATER))
+    assert _all(desk) == {"P57": ["SCHEDULED", "SCHEDULED"]}
+
+
+@pytest.mark.parametrize("first", ["CA", "SC"])
+def test_person_says_whether_another_code_is_what_was_done_or_canceled(desk: Desk, first: str) -> None:
+    """A new code under the number of an order that is over may be that examination, or another: nobody guesses."""
+    desk.take(_ordered("RXT^Torax^L"))
+    desk.take(_ordered("RXT^Torax^L", control=first, at=LATER).replace("||SC||", "||CM||"))
+    before = _all(desk)
+    with pytest.raises(Hl7Error) as told:
+        desk.take(_ordered("MR^RM^L ACC3", control="XO", at=LATEST))
+    assert (told.value.location, told.value.hl7_code, _all(desk)) == ("ORC^1^1", "204", before)
+
+
+@pytest.mark.parametrize("order_status", ["IP", "CM"])
+def test_finished_stand_in_of_another_patient_keeps_nobody_away(desk: Desk, order_status: str) -> None:
+    """A number without issuer that was another patient's, who was examined, is a new order of its own."""
+    desk.take(_ordered("RXT^Torax^L", issuer=""))
+    desk.take(_ordered("RXT^Torax^L", issuer="", control="SC", at=LATER).replace("||SC||", f"||{order_status}||"))
+    desk.take(_ordered("RXT^Torax^L ACC9", issuer="", pid=PID.replace("4711", "999"), at=LATEST))
+    assert _statuses(desk, "ACC9") == ["SCHEDULED"]
+    assert (desk.row("P57").patient_id, desk.row("ACC9").patient_id) == ("4711", "999")
+
+
+def test_waiting_stand_in_of_another_patient_is_for_a_person(desk: Desk) -> None:
+    """A number without issuer that waits for somebody else: nobody guesses whose the order is."""
+    desk.take(_ordered("RXT^Torax^L", issuer=""))
+    with pytest.raises(Hl7Error):
+        desk.take(_ordered("RXT^Torax^L ACC9", issuer="", pid=PID.replace("4711", "999"), at=LATER))
+    assert _all(desk) == {"P57": ["SCHEDULED"]}
+
+
+def test_finished_stand_in_of_a_merged_patient_is_found_by_the_former_number(desk: Desk) -> None:
+    """Who was examined, and merged afterwards, is not examined again for an order that still has the old number."""
+    desk.take(_ordered("RXT^Torax^L"))
+    desk.take(_ordered("RXT^Torax^L", control="SC", at=LATER).replace("||SC||", "||CM||"))
+    desk.take(_adt("A40", pid=PID.replace("4711", "5000"), mrg="MRG|4711^^^HOSP"))
+    desk.take(_ordered("RXT^Torax^L ACC1", at=LATEST))
+    assert _all(desk) == {"P57": ["COMPLETED"]}
+
+
+@pytest.mark.parametrize(("order_status", "status"), [("CM", "COMPLETED"), ("DC", "DISCONTINUED")])
+def test_order_for_a_later_day_is_no_order_that_has_ended(desk: Desk, order_status: str, status: str) -> None:
+    """NW with an accession number for another day is scheduled, and what is said of the order later is about it."""
+    _run(desk, "NW RXT^Torax^L")
+    desk.take(_ordered("RXT^Torax^L", control="SC", at=LATER).replace("||SC||", f"||{order_status}||"))
+    desk.take(_ordered("RXT^Torax^L ACC2", at=LATEST).replace("20260310090000", "20260510090000"))
+    assert _all(desk) == {"ACC2": ["SCHEDULED"], "P57": [status]}
+    assert (desk.row("P57").start_key, desk.row("ACC2").start_key) == ("20260310090000", "20260510090000")
+    desk.take(_placed("CA", "20260310083500"))
+    assert _all(desk) == {"ACC2": ["CANCELED"], "P57": [status]}
+
+
+ON_HOLD = {"ACC1": ["CANCELED"], "P57": ["CANCELED"]}
+ACC1 = "RXT^Torax^L ACC1"
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ((f"HD {ACC1}", "RL"), REPLACED),
+        ((f"HD {ACC1}", f"RL {ACC1}"), REPLACED),
+        ((f"HD {ACC1}", "NW RXT^Torax^L"), REPLACED),
+        (("HD", f"RL {ACC1}", "RL"), REPLACED),
+        (("HD", f"RL {ACC1}", "HD", "RL"), REPLACED),
+        (("HD", f"XO {ACC1}"), ON_HOLD),
+        (("HD", f"XO {ACC1}", "RL"), REPLACED),
+        (("HD", f"NA {ACC1}", f"RL {ACC1}"), REPLACED),
+        (("HD", f"NW {ACC1}"), REPLACED),
+        (("CA", f"RL {ACC1}"), ON_HOLD),
+        (("CA", f"XO {ACC1}"), ON_HOLD),
+        (("CA", f"NA {ACC1}", "RL"), ON_HOLD),
+        (("CA", f"HD {ACC1}", "RL"), ON_HOLD),
+        (("CA", f"NW {ACC1}"), REPLACED),
+        ((f"XO {ACC1}", "CA"), ON_HOLD),
+        ((f"XO {ACC1}", "CA RXT^Torax^L"), ON_HOLD),
+        ((f"XO {ACC1}", "NW RXT^Torax^L"), REPLACED),
+        (("XO RXT2^Torax^L ACC1", "NW RXT^Torax^L"), REPLACED),
+        (("XO RXT2^Torax^L ACC1", "CA RXT^Torax^L"), ON_HOLD),
+        (("HD", "XO RXT2^Torax^L ACC1"), ON_HOLD),
+        (("HD", "RL RXT2^Torax^L ACC1", "NW RXT^Torax^L"), REPLACED),
+        ((f"CA {ACC1}", "NW RXT^Torax^L"), REPLACED),
+        (("CA", "CA TCT^TC^L ACC2", f"XO {ACC1}"), ON_HOLD | {"ACC2": ["CANCELED"]}),
+        (("HD", f"CA {ACC1}", "RL"), ON_HOLD),
+    ],
+    ids=str,
+)
+def test_entry_stands_for_its_stand_in_from_then_on(
+    desk: Desk, told: tuple[str, ...], expected: dict[str, list[str]]
+) -> None:
+    """What is canceled, held or released by the order's number is what has its accession number by now."""
+    _run(desk, "NW RXT^Torax^L", *told)
+    assert _all(desk) == expected
+
+
+def test_change_by_the_order_number_is_of_the_entry_that_has_its_accession_number(desk: Desk) -> None:
+    """XO P57 moves what is on the list, not what was replaced."""
+    _run(desk, "NW RXT^Torax^L", f"XO {ACC1}")
+    desk.take(_ordered("RXT^Torax^L", control="XO", at=LATEST).replace("20260310090000", "20260311100000"))
+    assert (desk.row("ACC1").start_key, desk.row("P57").start_key) == ("20260311100000", "20260310090000")
+
+
+@pytest.mark.parametrize("control", ["XO", "NW"])
+def test_accession_number_that_comes_late_changes_no_more_than_the_name(desk: Desk, control: str) -> None:
+    """What a stand-in was told meanwhile stays: its time, and whether it was canceled; nothing is on the list twice."""
+    desk.take(_ordered("RXT^Torax^L"))
+    desk.take(_ordered("RXT^Torax^L", control="XO", at=LATEST).replace("20260310090000", "20260311100000"))
+    desk.take(_ordered(ACC1, control=control, at=LATER))
+    assert (_all(desk), desk.row("ACC1").start_key) == (REPLACED, "20260311100000")
+
+
+@pytest.mark.parametrize("control", ["XO", "NW"])
+def test_accession_number_that_comes_late_brings_back_nothing(desk: Desk, control: str) -> None:
+    """NW with the number, sent before the cancellation of its stand-in, comes after it: nobody is examined."""
+    desk.take(_ordered("RXT^Torax^L"))
+    desk.take(_placed("CA", LATEST))
+    desk.take(_ordered(ACC1, control=control, at=LATER))
+    assert _all(desk) == ON_HOLD
+
+
+@pytest.mark.parametrize("late", ["CA", f"CA {ACC1}"])
+def test_late_cancellation_ends_no_hold(desk: Desk, late: str) -> None:
+    """CA that was sent before HD, or is sent once more, and comes after it, says nothing: RL brings the step back."""
+    known = f" {ACC1}" if " " in late else ""
+    _run(desk, f"NW {ACC1}")
+    desk.take(_placed("HD", LATEST))
+    desk.take(_ordered(ACC1, control="CA", at=LATER) if known else _placed("CA", LATER))
+    desk.take(_placed("RL", "20260310083300"))
+    assert _all(desk) == {"ACC1": ["SCHEDULED"]}
+
+
+def test_late_cancellation_with_the_accession_number_ends_no_hold_of_the_stand_in(desk: Desk) -> None:
+    """Nor does one that brings the accession number."""
+    _run(desk, "NW RXT^Torax^L")
+    desk.take(_placed("HD", LATEST))
+    desk.take(_ordered(ACC1, control="CA", at=LATER))
+    desk.take(_placed("RL", "20260310083300"))
+    assert _all(desk) == REPLACED
+
+
+@pytest.mark.parametrize("release", [f"RL {ACC1}", "RL"])
+def test_release_of_what_was_canceled_is_told(desk: Desk, release: str) -> None:
+    """RL of an entry that is not on hold changes no status, and the journal tells people so."""
+    _run(desk, f"NW {ACC1}", "CA")
+    at = "20260310083500"
+    result = desk.take(_placed("RL", at) if release == "RL" else _ordered(ACC1, control="RL", at=at))
+    (notice,) = result.details["notices"]
+    assert notice.startswith("ORC^1^1: entry ACC1 was canceled, not put on hold")
+    assert _all(desk) == {"ACC1": ["CANCELED"]}
+
+
+@pytest.mark.parametrize("obr", [[], ["OBR|1|P57^HIS"]], ids=["no OBR", "OBR without procedure"])
+def test_order_number_alone_means_every_procedure(desk: Desk, obr: list[str]) -> None:
+    """CA, HD and RL of an order end, hold and release all that it asks for."""
+    desk.take(_ordered("RXT^Torax^L", "TCT^TC^L"))
+    statuses = []
+    for minute, control in enumerate(("HD", "RL", "CA"), start=31):
+        desk.take(
+            message(PID, f"ORC|{control}|P57^HIS", *(obr if control != "RL" else []), sent_at=f"2026031008{minute}")
+        )
+        statuses.append(_statuses(desk, "P57"))
+    assert statuses == [["CANCELED"] * 2, ["SCHEDULED"] * 2, ["CANCELED"] * 2]
+
+
+def test_canceled_appointment_is_canceled_whole(desk: Desk) -> None:
+    """S15 without AIS ends each service of the appointment; with one, that one."""
+    services = ("AIS|1|A|RXT^Torax^L|20260312101500", "AIS|2|A|TCT^TC^L|20260312103000")
+    desk.take(message(PID, "SCH|P57^HIS", *services, kind="SIU^S12"))
+    desk.take(message(PID, "SCH|P57^HIS", kind="SIU^S15", sent_at=LATER))
+    assert _statuses(desk, "P57") == ["CANCELED", "CANCELED"]
+    desk.take(message(PID, "SCH|P57^HIS", *services, kind="SIU^S12", sent_at=LATEST))
+    desk.take(message(PID, "SCH|P57^HIS", services[1], kind="SIU^S15", sent_at="20260310083300"))
+    assert {row.description: str(row.status) for row in desk.rows("P57")} == {"Torax": "SCHEDULED", "TC": "CANCELED"}
+
+
+def test_two_procedures_that_get_one_accession_number_in_two_messages_stay_two(desk: Desk) -> None:
+    """The second one's stand-in is replaced by an entry of its own; the first one stays what it is."""
+    desk.take(_ordered("RXT^Torax^L", "TCT^TC^L"))
+    desk.take(_ordered(ACC1, control="XO", at=LATER))
+    desk.take(_ordered("TCT^TC^L ACC1", control="XO", at=LATEST))
+    assert _statuses(desk, "P57") == ["CANCELED", "CANCELED"]
+    assert {row.description: str(row.status) for row in desk.rows("ACC1")} == {"Torax": "SCHEDULED", "TC": "SCHEDULED"}
+    desk.take(_ordered("TCT^TC^L ACC1", control="CA", at="20260310083300"))
+    assert {row.description: str(row.status) for row in desk.rows("ACC1")} == {"Torax": "SCHEDULED", "TC": "CANCELED"}
+
+
+def test_cancellation_of_an_unknown_order_leaves_another_order_of_its_accession_number(desk: Desk) -> None:
+    """CA of P99 under an accession number that P57 has enters what is canceled beside it, and leaves P57."""
+    _run(desk, f"NW {ACC1}")
+    desk.take(_ordered(ACC1, control="CA", at=LATER).replace("P57", "P99"))
+    assert {row.placer_order_number: str(row.status) for row in desk.rows("ACC1")} == {
+        "P57": "SCHEDULED",
+        "P99": "CANCELED",
+    }
+
+
 def test_order_numbers_find_the_entry_when_the_accession_number_is_left_out(desk: Desk) -> None:
     """What stands in for the accession number never makes a second entry of an order that has one."""
     desk.take(order())

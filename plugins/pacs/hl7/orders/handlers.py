@@ -51,9 +51,7 @@ class OrderHandlers:
 
         def enter(session: Session) -> Result:
             applying = Applying(self._worklist, session, origin)
-            for reading in readings:
-                applying.apply(reading)
-            applying.finish()
+            applying.apply(readings)
             return Result("worklist", applying.outcome.as_dict())
 
         return enter

@@ -4,6 +4,8 @@ An order is named by its accession number, its requested procedure and its step.
 and what the mapping had to suppose must not make a second entry of the same order; so entries are also known by their
 order numbers. Nothing is ever taken for the same against a number that both sides have and that differs. Whose the
 entry is, is checked by the worklist when it is written.
+
+An entry that was made before its accession number was known is a stand-in; plugins/README.md tells what becomes of it.
 """
 
 from __future__ import annotations
@@ -16,17 +18,20 @@ from pydicom import Dataset
 from sqlalchemy.orm import Session
 
 from pacs.hl7.orders.mapper import EntryReading
+from pacs.hl7.orders.marks import is_replaced
 from pacs.studies.dicom_values import text
-from pacs.worklist.attributes import identity_of
+from pacs.worklist.attributes import identity_of, patient_of
+from pacs.worklist.statuses import NOT_BEGUN, StepStatus
 from pacs.worklist.steps import StepRow
 from pacs.worklist.worklist import Worklist
 
 _ISSUER = "IssuerOfAccessionNumberSequence"
 _ACCESSION, _PROCEDURE, _STEP = "accession_number", "requested_procedure_id", "step_id"
-_CODES = "RequestedProcedureCodeSequence"
 _ORDER_ISSUERS = ("OrderPlacerIdentifierSequence", "OrderFillerIdentifierSequence")
 
 type _Issuer = tuple[str, str]
+# Value and scheme, "" for what is not said.
+type _Code = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,8 @@ class Naming:
     supposed : those that the message itself does not give.
     placer, filler : order numbers.
     issuers : of the placer's and the filler's number: local name and universal id, "" for what is not said.
-    code : of the requested procedure.
+    codes : of the requested procedure and of its protocol.
+    patient : Patient ID and its issuer.
     """
 
     identity: dict[str, str]
@@ -47,7 +53,8 @@ class Naming:
     placer: str
     filler: str
     issuers: tuple[_Issuer, ...]
-    code: str
+    codes: tuple[_Code, _Code]
+    patient: tuple[str, str]
 
     @classmethod
     def of(cls, reading: EntryReading) -> Naming:
@@ -60,13 +67,28 @@ class Naming:
             text(dataset.get("PlacerOrderNumberImagingServiceRequest")),
             text(dataset.get("FillerOrderNumberImagingServiceRequest")),
             _issuers(dataset),
-            _code(dataset),
+            _codes(dataset, item),
+            patient_of(dataset),
         )
 
     @property
     def accession_number(self) -> str:
         """The accession number."""
         return self.identity[_ACCESSION]
+
+    @property
+    def code(self) -> str:
+        """The code of the requested procedure, without its scheme."""
+        return self.codes[0][0]
+
+    @property
+    def names_a_procedure(self) -> bool:
+        """Whether it says by a code what is to be done."""
+        return any(value for value, _ in self.codes)
+
+    def is_for(self, row: StepRow) -> bool | None:
+        """Tell whether an entry has the same procedure; None where that can't be compared."""
+        return _is_same(self.codes, _codes_of(row))
 
     @property
     def has_stand_in(self) -> bool:
@@ -81,17 +103,32 @@ class Located:
     Attributes
     ----------
     rows : they are what the message is about.
-    replaced : entries that were made before an accession number was known, and of which any may be this order's.
+    stand_ins : entries that were made before an accession number was known, and of which any may be this order's.
     is_taken : there is an entry of the same name that is another order's.
     """
 
     rows: tuple[StepRow, ...]
-    replaced: tuple[StepRow, ...] = ()
+    stand_ins: tuple[StepRow, ...] = ()
     is_taken: bool = False
 
 
-def locate(worklist: Worklist, session: Session, naming: Naming, done: set[int]) -> Located:
-    """Return the entries that `naming` means, but for those that the same message is about already (`done`)."""
+def locate(
+    worklist: Worklist,
+    session: Session,
+    naming: Naming,
+    *,
+    done: set[int],
+    of_message: Sequence[Naming],
+    of_whole_order: bool,
+) -> Located:
+    """Return the entries that `naming` means.
+
+    Parameters
+    ----------
+    done : entries that the same message is about already; they are not meant once more.
+    of_message : how the message names all its entries.
+    of_whole_order : what is asked for is meant of every procedure, unless the message says of which.
+    """
     found = worklist.of_order(
         session,
         accession_number=naming.accession_number,
@@ -101,15 +138,36 @@ def locate(worklist: Worklist, session: Session, naming: Naming, done: set[int])
     same_name = tuple(row for row in found if _identity(row) == naming.identity)
     if same_name and not naming.supposed and not naming.has_stand_in:
         return Located(same_name)
-    rows = [row for row in found if row.id not in done and not _contradicts(row, naming)]
-    meant = [row for row in rows if _agree(row.accession_number, naming) or naming.has_stand_in]
-    # What had the order's numbers and its accession number already took the place of its own stand-in then.
-    is_replaced = any(row.placer_order_number or row.filler_order_number for row in meant)
-    replaced = () if is_replaced else _stand_ins([row for row in rows if row not in meant], naming)
-    with_code = [row for row in meant if naming.code and _code(row.dataset) == naming.code]
-    meant = with_code or meant
+    order = [row for row in found if not _contradicts(row, naming)]
+    with_number = [row for row in order if not _had_stand_in(row)]
+
+    def is_in_force(row: StepRow) -> bool:
+        """Tell whether no entry with an accession number took the place of a stand-in."""
+        if not with_number or not _had_stand_in(row) or row.status in (*NOT_BEGUN, StepStatus.STARTED):
+            return True
+        if row.status is StepStatus.CANCELED and any(_may_be_same(row, other) for other in with_number):
+            return False
+        return not is_replaced(worklist, session, row)
+
+    rows = [row for row in order if row.id not in done]
+    stand_ins: list[StepRow] = []
+    if naming.has_stand_in:
+        meant = [row for row in rows if is_in_force(row)]
+    else:
+        meant = [row for row in rows if _agree(row.accession_number, naming)]
+        others = all(naming.is_for(row) is False for row in meant)
+        # What had the order's numbers and its accession number already took the place of its own stand-in then.
+        if others or not any(row.placer_order_number or row.filler_order_number for row in meant):
+            may_be = [row for row in rows if row not in meant and _had_stand_in(row) and _has_issuers(row, naming)]
+            stand_ins = _likeliest([row for row in may_be if is_in_force(row)], naming, of_message)
+        if meant and others:
+            # Another procedure of the same accession number, unless it is the same one with a new code.
+            stand_ins = [row for row in stand_ins if naming.is_for(row)]
+            meant = [] if stand_ins else meant
+    meant = [row for row in meant if naming.is_for(row)] or meant
     exact = [row for row in meant if _identity(row) == naming.identity]
-    return Located(tuple(exact or meant), replaced, is_taken=bool(same_name) and not exact)
+    of_all = of_whole_order and not naming.names_a_procedure and of_message.count(naming) == 1
+    return Located(tuple(meant if of_all else exact or meant), tuple(stand_ins), is_taken=bool(same_name) and not exact)
 
 
 def naming_values(row: StepRow) -> dict[str, Any]:
@@ -143,20 +201,32 @@ def _had_stand_in(row: StepRow) -> bool:
     return row.accession_number in (row.placer_order_number, row.filler_order_number)
 
 
-def _stand_ins(rows: Sequence[StepRow], naming: Naming) -> tuple[StepRow, ...]:
-    """Return entries that were made before their accession number was known, and may be of this order and procedure.
+def _likeliest(stand_ins: Sequence[StepRow], naming: Naming, of_message: Sequence[Naming]) -> list[StepRow]:
+    """Return the stand-ins of which `naming` means one: those of its procedure, else those that may be, else all.
 
     Several procedures may share an order's number, and two systems may give the same one to different orders.
     """
-    may_be = [row for row in rows if _had_stand_in(row) and _is_of_same_procedure(row, naming)]
-    with_code = [row for row in may_be if naming.code and _code(row.dataset) == naming.code]
-    return tuple(with_code or may_be)
+    own = [row for row in stand_ins if row.is_of(naming.patient)]
+    if not own:
+        # Two patients share a number, or the order was another one's: writing it is refused, and a person looks.
+        waiting = [row for row in stand_ins if row.status in NOT_BEGUN]
+        return [row for row in waiting if naming.is_for(row) or not (naming.code and _codes_of(row)[0][0])]
+    own = [row for row in own if naming.is_for(row) or not _is_of_another(row, naming, of_message)]
+    ways = ([row for row in own if naming.is_for(row) is is_for] for is_for in (True, None, False))
+    return next(filter(None, ways), [])
 
 
-def _is_of_same_procedure(row: StepRow, naming: Naming) -> bool:
-    """Tell whether nothing that both sides know speaks against it."""
-    if naming.code and _code(row.dataset) not in ("", naming.code):
-        return False
+def _is_of_another(row: StepRow, naming: Naming, of_message: Sequence[Naming]) -> bool:
+    """Tell whether the message names another entry of the stand-in's order by its very procedure."""
+    return any(other != naming and other.is_for(row) and not _contradicts(row, other) for other in of_message)
+
+
+def _may_be_same(one: StepRow, other: StepRow) -> bool:
+    return _is_same(_codes_of(one), _codes_of(other)) is not False
+
+
+def _has_issuers(row: StepRow, naming: Naming) -> bool:
+    """Tell whether nothing that both sides know of who gave the order numbers speaks against it."""
     return not any(map(_are_different, _issuers(row.dataset), naming.issuers))
 
 
@@ -179,6 +249,26 @@ def _issuers(dataset: Dataset) -> tuple[_Issuer, ...]:
     return tuple((text(item.get("LocalNamespaceEntityID")), text(item.get("UniversalEntityID"))) for item in items)
 
 
-def _code(dataset: Dataset) -> str:
-    items = dataset.get(_CODES) or [Dataset()]
-    return text(items[0].get("CodeValue") or items[0].get("LongCodeValue"))
+def _codes_of(row: StepRow) -> tuple[_Code, _Code]:
+    return _codes(row.dataset, row.step_item)
+
+
+def _codes(dataset: Dataset, item: Dataset) -> tuple[_Code, _Code]:
+    return _code(dataset, "RequestedProcedureCodeSequence"), _code(item, "ScheduledProtocolCodeSequence")
+
+
+def _code(dataset: Dataset, keyword: str) -> _Code:
+    item = (dataset.get(keyword) or [Dataset()])[0]
+    return text(item.get("CodeValue") or item.get("LongCodeValue")), text(item.get("CodingSchemeDesignator"))
+
+
+def _is_same(one: tuple[_Code, _Code], other: tuple[_Code, _Code]) -> bool | None:
+    """Tell whether two are of the same procedure; None where that can't be compared.
+
+    Codes of two schemes say nothing of each other: an order often has the requester's code, its accession number comes
+    with the department's.
+    """
+    for (value, scheme), (other_value, other_scheme) in zip(one, other, strict=True):
+        if value and other_value and (value == other_value or scheme == other_scheme):
+            return value == other_value
+    return None
