@@ -8,11 +8,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from fixtures.mesh_sources import euler_characteristic, small_phantom, wrong_edges
+from fixtures.mesh_sources import ball_voxels, euler_characteristic, small_phantom, volume_of, wrong_edges
 from pacs.mesh import decimation
+from pacs.mesh.check import checked
 from pacs.mesh.decimation import reduced_to, reduced_within
-from pacs.mesh.field import threshold_field
+from pacs.mesh.field import sealed, threshold_field
 from pacs.mesh.fork import Helper, HelperDied
 from pacs.mesh.measuring import SurfaceLocator, volume_and_area
 from pacs.mesh.smoothing import smoothed
@@ -61,19 +63,86 @@ def test_second_process_changes_nothing(bone: Surface, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("deviation_mm", [0.02, 0.1, 0.5])
 def test_deviation_is_kept_both_ways(bone: Surface, deviation_mm: float) -> None:
     """No vertex of either surface is farther from the other than allowed, and more allowed gives fewer triangles."""
-    fewer = reduced_within(bone, deviation_mm)
-    assert SurfaceLocator(fewer).deviation(bone.points).max_mm <= deviation_mm * 1.05
-    assert SurfaceLocator(bone).deviation(fewer.points).max_mm <= deviation_mm * 1.05
+    found = reduced_within(bone, deviation_mm)
+    fewer = found.surface
+    assert SurfaceLocator(fewer).is_within(bone.points[~found.is_left_out], deviation_mm)
+    assert SurfaceLocator(bone).is_within(fewer.points, deviation_mm)
     assert len(fewer.triangles) < len(bone.triangles) * {0.02: 0.8, 0.1: 0.3, 0.5: 0.1}[deviation_mm]
     assert wrong_edges(fewer) == 0
 
 
-def test_surface_that_can_not_be_reduced_within_the_deviation_stays(
-    bone: Surface, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("deviation_mm", [0.025, 0.05, 0.1, 0.2])
+def test_deviation_is_kept_at_every_vertex_of_noise(deviation_mm: float) -> None:
+    """Not some vertices are within what is allowed, but all: thin places of noise are few."""
+    noise = ndimage.gaussian_filter(np.random.default_rng(1).normal(0, 1, (40, 40, 40)), 1.2)
+    voxels = sealed(np.rint(noise / noise.std() * 300).astype(np.int16), 0, noise.shape, -1000)
+    full = extract(threshold_field(volume_of(voxels), voxels, 200, None))
+    found = reduced_within(full, deviation_mm)
+    mended, _ = checked(found.surface)
+    assert len(mended.triangles) < 0.95 * len(full.triangles)
+    assert SurfaceLocator(mended).deviation(full.points[~found.is_left_out]).max_mm <= deviation_mm
+
+
+def test_body_that_would_vanish_keeps_no_other_from_being_reduced() -> None:
+    """A ball loses its triangles beside a plate that is thinner than what is allowed; the plate stays a plate."""
+    voxels = ball_voxels((40, 40, 60), (19.6, 19.3, 19.4), 14.0)
+    voxels[10:30, 10:30, 50] = 2000
+    full = extract(threshold_field(volume_of(voxels), voxels, 1000, None))
+    found = reduced_within(full, 1.0)
+    assert found.specks == 0
+    assert not found.is_left_out.any()
+    assert len(found.surface.triangles) < len(full.triangles) / 10
+    assert euler_characteristic(found.surface) == 4
+    plate, reduced_plate = (_beyond(one, 40.0) for one in (full, found.surface))
+    assert volume_and_area(reduced_plate)[0] > 0.5 * volume_and_area(plate)[0]
+    assert SurfaceLocator(found.surface).is_within(full.points, 1.0)
+
+
+def _beyond(surface: Surface, column: float) -> Surface:
+    is_beyond = surface.points[surface.triangles, 0].min(axis=1) > column
+    return Surface(surface.points, surface.triangles[is_beyond])
+
+
+def test_specks_are_left_out_and_counted() -> None:
+    """Beside a ball, pieces and cavities of one voxel are left out where much may be lost, and stay where not."""
+    voxels = ball_voxels((40, 40, 60), (19.6, 19.3, 19.4), 14.0)
+    voxels[5:36:10, 5:36:10, 50] = 1300
+    voxels[20, 20, 20] = 0
+    full = extract(threshold_field(volume_of(voxels), voxels, 1000, None))
+    found = reduced_within(full, 2.0)
+    assert found.specks == 4 * 4 + 1
+    assert found.is_left_out.sum() == 17 * 6
+    assert euler_characteristic(found.surface) == 2
+    assert reduced_within(full, 0.02).specks == 0
+
+
+@pytest.mark.parametrize("balls", [1, 3])
+def test_specks_stay_where_there_is_nothing_else(balls: int) -> None:
+    """What is smaller than what is allowed keeps most of its volume, though as few triangles as can have one."""
+    voxels = np.concatenate([ball_voxels((12, 12, 12), (5.6, 5.3, 5.4), 2.5) for _ in range(balls)])
+    full = extract(threshold_field(volume_of(voxels), voxels, 1000, None))
+    found = reduced_within(full, 10.0)
+    assert found.specks == 0
+    assert len(found.surface.triangles) < 20 * balls
+    assert volume_and_area(found.surface)[0] > 0.5 * volume_and_area(full)[0]
+
+
+@pytest.mark.parametrize("triangles", [0, 2, 5])
+def test_few_triangles_are_no_empty_body(triangles: int) -> None:
+    """Where hardly any are asked for, as many as a volume needs are left."""
+    voxels = ball_voxels((12, 12, 12), (5.6, 5.3, 5.4), 2.5)
+    full = extract(threshold_field(volume_of(voxels), voxels, 1000, None))
+    fewer = reduced_to(full, triangles)
+    assert len(fewer.triangles) <= 16
+    assert volume_and_area(fewer)[0] > 0
+
+
+def test_body_that_can_not_be_reduced_within_the_deviation_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where every try is too far off, nothing is reduced: too many triangles are better than a wrong shape."""
-    monkeypatch.setattr(decimation, "_farthest", lambda *_: 0.11)
-    assert reduced_within(bone, 0.1) is bone
+    voxels = ball_voxels((34, 34, 34), (16.3, 16.6, 15.8), 12)
+    full = extract(threshold_field(volume_of(voxels), voxels, 1000, None))
+    monkeypatch.setattr(decimation, "_is_within", lambda *_: False)
+    assert reduced_within(full, 0.1).surface is full
 
 
 def test_more_triangles_than_there_are_change_nothing(bone: Surface) -> None:

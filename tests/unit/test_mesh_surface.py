@@ -22,10 +22,10 @@ from fixtures.mesh_sources import (
 from pacs.mesh import surface as surface_module
 from pacs.mesh.errors import EmptyPart
 from pacs.mesh.field import ClosedField, Field, MaskField, Shape, ThresholdField, sealed, threshold_field
-from pacs.mesh.measuring import SurfaceLocator, bounding_box, volume_and_area
+from pacs.mesh.measuring import bounding_box, volume_and_area
 from pacs.mesh.recipe import Recipe
 from pacs.mesh.selection import select
-from pacs.mesh.surface import Flatness, Surface, clustered, extract
+from pacs.mesh.surface import Surface, clustered, extract
 from pacs.mesh.volume import Volume
 
 TILT = np.array([[0.7, 0, 0, -50], [0, 0.7, 0.3, 20], [0, 0, 1.1, -800], [0, 0, 0, 1]])
@@ -223,21 +223,6 @@ def test_fractions_are_meshed_where_half_is_filled(most: int) -> None:
     found = extract(select(recipe.parts[0], recipe, replace(mask, slope=1 / most)).field)
     assert wrong_edges(found) == 0
     assert volume_and_area(found)[0] == pytest.approx(4 / 3 * math.pi * 16**3, rel=0.03)
-
-
-@pytest.mark.parametrize("most_mm", [0.02, 0.05, 0.2])
-def test_clustering_keeps_a_deviation(most_mm: float) -> None:
-    """Noise keeps its vertices, however little may be lost; what is flat loses its slivers all the same."""
-    noise = ndimage.gaussian_filter(np.random.default_rng(1).normal(0, 1, (40, 40, 40)), 1.2)
-    noise = sealed(np.rint(noise / noise.std() * 300).astype(np.int16), 0, noise.shape, -1000)
-    for volume, least, most in ((volume_of(noise), 0.3, 1.0), (small_phantom(25.0)[1], 0.5, 0.85)):
-        affine = volume.geometry.affine
-        full = extract(_field(volume, 200))
-        fewer = clustered(full, flatness=Flatness(affine, most_mm))
-        off = SurfaceLocator(fewer.moved(affine)).deviation(full.moved(affine).points[::7])
-        assert off.p99_mm <= most_mm
-        assert least * len(full.triangles) < len(fewer.triangles) < most * len(full.triangles)
-        assert wrong_edges(fewer) == 0
 
 
 def test_fractions_below_a_half_are_nothing() -> None:

@@ -78,7 +78,8 @@ class RoughPart:
     values : real values that were selected; None for masks.
     pieces, pieces_dropped : see `PartReport`.
     full_triangles : of the isosurface, before slivers went.
-    samples : shape (n, 3), vertices of the full isosurface in mm, evenly chosen.
+    samples : shape (n, 3), vertices of the full isosurface in mm, evenly chosen, without those of specks.
+    specks_dropped : see `PartReport`.
     """
 
     part: Part
@@ -89,6 +90,7 @@ class RoughPart:
     unit: str
     full_triangles: int
     samples: NDArray[np.float32]
+    specks_dropped: int = 0
 
 
 def part_report(rough: RoughPart, surface: Surface, edges: EdgeCheck, *, is_full: bool) -> PartReport:
@@ -112,6 +114,7 @@ def part_report(rough: RoughPart, surface: Surface, edges: EdgeCheck, *, is_full
         full_triangles=rough.full_triangles,
         pieces=rough.pieces,
         pieces_dropped=rough.pieces_dropped,
+        specks_dropped=rough.specks_dropped,
         volume_mm3=round(volume_mm3, 3),
         area_mm2=round(area_mm2, 3),
         bounding_box=bounding_box(surface),
@@ -142,13 +145,23 @@ def notices(parts: Sequence[PartReport], most_triangles: int | None, most_mm: fl
     """
     found = [notice for part in parts for notice in _part_notices(part)]
     for part in parts:
-        if most_mm is not None and part.deviation is not None and part.deviation.max_mm > most_mm:
-            values = {"part": part.name, "max_mm": part.deviation.max_mm, "wanted_mm": most_mm}
-            found.append(Notice(code="deviation_missed", values=values))
+        if most_mm is None:
+            continue
+        if part.deviation is not None and _as_shown(part.deviation.max_mm) > _as_shown(most_mm):
+            missed = {"part": part.name, "max_mm": part.deviation.max_mm, "wanted_mm": most_mm}
+            found.append(Notice(code="deviation_missed", values=missed))
+        if part.specks_dropped:
+            dropped = {"part": part.name, "count": part.specks_dropped, "size_mm": 2 * most_mm}
+            found.append(Notice(code="specks_dropped", values=dropped))
     triangles = sum(part.triangles for part in parts)
     if most_triangles is not None and triangles > most_triangles:
         found.append(Notice(code="target_missed", values={"triangles": triangles, "wanted": most_triangles}))
     return found
+
+
+def _as_shown(value_mm: float) -> float:
+    """Return a measure with the three digits that people see: what looks the same is not told as more."""
+    return float(f"{value_mm:.3g}")
 
 
 def _part_notices(part: PartReport) -> list[Notice]:

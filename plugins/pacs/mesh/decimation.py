@@ -7,6 +7,7 @@ the chunks; the result does not depend on that.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,8 +20,8 @@ from scipy.sparse import csgraph
 
 from pacs.mesh.check import taken_apart
 from pacs.mesh.fork import Helper
-from pacs.mesh.measuring import SurfaceLocator
-from pacs.mesh.surface import Surface
+from pacs.mesh.measuring import SurfaceLocator, volume_and_area
+from pacs.mesh.surface import EMPTY, Surface
 
 _CHUNK_TRIANGLES = 60_000
 _FIRST_PASS = 2.0
@@ -31,21 +32,36 @@ _AGGRESSIVENESS = 7.0
 _BOUNDED_AGGRESSIVENESS = 0.5
 _LAST_ROUND_ERROR = 1e-9 * 102.0**_BOUNDED_AGGRESSIVENESS
 _HEADROOM_BYTES = 2**20
-# Quadric errors as multiples of the deviation that is allowed, and points at which that is measured.
-_ERRORS_TRIED = (1.5, 1.0, 0.6, 0.3)
-_SAMPLES = 10_000
+# Quadric errors as multiples of the deviation that is allowed.
+_ERRORS_TRIED = (4.0, 3.0, 2.0, 1.4, 1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.05)
+_ERRORS_OF_SPECKS = _ERRORS_TRIED[:4]
+# Of its volume: a body with less than that is flat, however near to what it was.
+_LEAST_VOLUME = 0.5
+# Fewer triangles than these may have no volume at all; then more are tried.
+_FEW_TRIANGLES = 1000
+_FEWEST_TRIANGLES = 4
+_NO_VOLUME = 0.01
 
 # Takes triangles from a chunk: (points float64, triangles int32) -> the same. Vertices at open edges stay first.
 type _Reducer = Callable[[NDArray[np.float64], NDArray[np.int32]], tuple[NDArray[np.float64], NDArray[np.int32]]]
 
 
 def reduced_to(surface: Surface, triangles: int, check: Callable[[], None] = lambda: None) -> Surface:
-    """Return `surface` with at most `triangles` triangles; with more, where no edge can go without harm.
+    """Return `surface` with at most `triangles` triangles; with more, where fewer would harm it or leave no volume.
 
     Parameters
     ----------
     check : called now and then; raises if it is not wanted any more.
     """
+    wanted = max(triangles, _FEWEST_TRIANGLES)
+    fewer = _to_count(surface, wanted, check)
+    while len(fewer.triangles) < min(len(surface.triangles), _FEW_TRIANGLES) and _is_flat(surface, fewer, _NO_VOLUME):
+        wanted *= 2
+        fewer = _to_count(surface, wanted, check)
+    return fewer
+
+
+def _to_count(surface: Surface, triangles: int, check: Callable[[], None]) -> Surface:
     for number in range(_MOST_PASSES):
         now = len(surface.triangles)
         if now <= triangles:
@@ -56,44 +72,97 @@ def reduced_to(surface: Surface, triangles: int, check: Callable[[], None] = lam
     return surface
 
 
-def reduced_within(surface: Surface, deviation_mm: float, check: Callable[[], None] = lambda: None) -> Surface:
-    """Return `surface`, in mm, with few triangles, nowhere farther than `deviation_mm` from what it was.
+@dataclass(frozen=True)
+class Reduced:
+    """A surface with fewer triangles.
+
+    Attributes
+    ----------
+    is_left_out : shape (vertices,), which vertices of the surface that it was belong to specks that are gone.
+    specks : how many these are.
+    """
+
+    surface: Surface
+    is_left_out: NDArray[np.bool_]
+    specks: int
+
+
+def reduced_within(surface: Surface, deviation_mm: float, check: Callable[[], None] = lambda: None) -> Reduced:
+    """Return `surface`, in mm, with few triangles, none of its vertices farther than `deviation_mm` from what it was.
 
     The quadric error is the root of the summed squares of distances from the planes of all triangles that were taken
-    away, so surfaces come out about half as far off as it allows. That is measured, both ways, and a smaller error
-    tried where it was too much. Where each is, `surface` stays as it is: few triangles could go in any case.
+    away, so surfaces come out a third to a half as far off as it allows. That is measured of each body, at all vertices
+    of both, and a smaller error tried where it was too much or the body became flat. Where each is, the body stays as
+    it is. Specks, no longer than twice the deviation, are left out when they become flat, unless there is nothing else.
     """
-    points = _points_of_bodies(surface, deviation_mm)
-    for factor in _ERRORS_TRIED:
-        reduced = _reduced_by_error(surface, factor * deviation_mm, check)
-        if _farthest(surface, points, reduced) <= deviation_mm:
-            return reduced
-    return surface
+    bodies, labels = _bodies(surface)
+    is_speck = np.array([_is_speck(body, deviation_mm) for body in bodies], np.bool_)
+    may_go = is_speck & ~is_speck.all()
+    kept: list[Surface] = []
+    is_gone = np.zeros(len(bodies), np.bool_)
+    for number, body in enumerate(bodies):
+        reduced = _fewest(body, deviation_mm, _ERRORS_OF_SPECKS if may_go[number] else _ERRORS_TRIED, check)
+        is_gone[number] = reduced is None and may_go[number]
+        if not is_gone[number]:
+            kept.append(body if reduced is None else reduced)
+    return Reduced(_together(kept), is_gone[labels], int(is_gone.sum()))
 
 
-def _points_of_bodies(surface: Surface, deviation_mm: float) -> NDArray[np.float32]:
-    """Return some points of all bodies but specks so small that they may vanish."""
+def _bodies(surface: Surface) -> tuple[list[Surface], NDArray[np.int32]]:
+    """Return what of a surface hangs together, and of each vertex the number of its body."""
     one, other = surface.triangles[:, [0, 1]].reshape(-1), surface.triangles[:, [1, 2]].reshape(-1)
-    count = len(surface.points)
-    graph = sparse.coo_array((np.ones(len(one), np.bool_), (one, other)), shape=(count, count))
-    bodies, labels = csgraph.connected_components(graph, directed=False)
-    low, high = np.full((bodies, 3), np.inf), np.full((bodies, 3), -np.inf)
-    np.minimum.at(low, labels, surface.points)
-    np.maximum.at(high, labels, surface.points)
-    is_speck = np.linalg.norm(high - low, axis=1) <= 2 * deviation_mm
-    points: NDArray[np.float32] = surface.points[~is_speck[labels]]
-    return points[:: max(1, len(points) // _SAMPLES)]
+    vertices = len(surface.points)
+    graph = sparse.coo_array((np.ones(len(one), np.bool_), (one, other)), shape=(vertices, vertices))
+    count, labels = csgraph.connected_components(graph, directed=False)
+    if count == 1:
+        return [surface], labels
+    order, of_triangles = np.argsort(labels, kind="stable"), labels[surface.triangles[:, 0]]
+    point_ends = np.cumsum(np.bincount(labels, minlength=count))
+    triangle_ends = np.cumsum(np.bincount(of_triangles, minlength=count))
+    numbers = np.empty(vertices, np.int32)
+    numbers[order] = np.arange(vertices) - np.concatenate(([0], point_ends))[labels[order]]
+    triangles = numbers[surface.triangles[np.argsort(of_triangles, kind="stable")]]
+    parts = zip(np.split(surface.points[order], point_ends[:-1]), np.split(triangles, triangle_ends[:-1]), strict=True)
+    return [Surface(points, corners) for points, corners in parts], labels
 
 
-def _farthest(surface: Surface, points: NDArray[np.float32], reduced: Surface) -> float:
-    """Return the largest distance of `points` of `surface` from `reduced` and of points of that from `surface`."""
-    if not len(points):
-        return 0.0
+def _together(bodies: list[Surface]) -> Surface:
+    if len(bodies) == 1:
+        return bodies[0]
+    firsts = np.cumsum([0, *(len(body.points) for body in bodies)])[:-1].tolist()
+    triangles = [body.triangles + np.int32(first) for body, first in zip(bodies, firsts, strict=True)]
+    return Surface(
+        np.concatenate([EMPTY.points, *(body.points for body in bodies)]), np.concatenate([EMPTY.triangles, *triangles])
+    )
+
+
+def _is_speck(body: Surface, deviation_mm: float) -> bool:
+    return bool(np.linalg.norm(np.ptp(body.points, axis=0)) <= 2 * deviation_mm)
+
+
+def _fewest(body: Surface, deviation_mm: float, errors: tuple[float, ...], check: Callable[[], None]) -> Surface | None:
+    """Return `body` reduced by the first of `errors` that leaves it what it was; None if none does."""
+    for factor in errors:
+        check()
+        # What touches itself loses triangles when it is mended at the end, so it is mended before it is measured.
+        reduced = taken_apart(_reduced_by_error(body, factor * deviation_mm, check))
+        if not _is_flat(body, reduced, _LEAST_VOLUME) and _is_within(body, reduced, deviation_mm):
+            return reduced
+    return None
+
+
+def _is_flat(body: Surface, reduced: Surface, least: float) -> bool:
+    """Whether less than the share `least` of the volume is left."""
+    before, after = volume_and_area(body)[0], volume_and_area(reduced)[0]
+    return after * math.copysign(1, before) < least * abs(before)
+
+
+def _is_within(body: Surface, reduced: Surface, deviation_mm: float) -> bool:
+    """Whether all vertices of each are within `deviation_mm` of the other."""
     if not len(reduced.triangles):
-        return np.inf
-    theirs = reduced.points[:: max(1, len(reduced.points) // _SAMPLES)]
-    pairs = ((reduced, points), (surface, theirs))
-    return max(SurfaceLocator(there).deviation(here).max_mm for there, here in pairs)
+        return False
+    pairs = ((reduced, body), (body, reduced))
+    return all(SurfaceLocator(there).is_within(here.points, deviation_mm) for there, here in pairs)
 
 
 def _reduced_by_error(surface: Surface, error_mm: float, check: Callable[[], None]) -> Surface:

@@ -16,6 +16,7 @@ from pacs.mesh.vtk_arrays import poly_data_of
 
 _THREADS = 2
 _TRIANGLES_AT_ONCE = 50_000
+_POINTS_AT_ONCE = 50_000
 _THICKNESS_SAMPLES = 1500
 # A ray begins so much of the whole size under the surface, not to hit the triangle that it starts from.
 _SKIN = 1e-5
@@ -28,8 +29,11 @@ def volume_and_area(surface: Surface) -> tuple[float, float]:
     # Around its middle, so that a body far from the origin is not the difference of large numbers.
     points = (surface.points - surface.points.mean(axis=0, dtype=np.float64)).T.astype(np.float64, order="C")
     blocks = np.array_split(surface.triangles, -(-len(surface.triangles) // _TRIANGLES_AT_ONCE))
-    with ThreadPoolExecutor(_THREADS) as pool:
-        sums = list(pool.map(lambda block: _six_volumes_and_two_areas(points, block), blocks))
+    if len(blocks) == 1:
+        sums = [_six_volumes_and_two_areas(points, blocks[0])]
+    else:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            sums = list(pool.map(lambda block: _six_volumes_and_two_areas(points, block), blocks))
     return sum(volume for volume, _ in sums) / 6, sum(area for _, area in sums) / 2
 
 
@@ -70,6 +74,16 @@ class SurfaceLocator:
             max_mm=round(float(distances.max()), 5),
             samples=len(points_mm),
         )
+
+    def is_within(self, points_mm: NDArray[np.float32], most_mm: float) -> bool:
+        """Whether none of `points_mm` (n, 3) is farther than `most_mm` from this surface."""
+        nearest, cell, part, square = [0.0, 0.0, 0.0], reference(0), reference(0), _real()
+        for first in range(0, len(points_mm), _POINTS_AT_ONCE):
+            for point in points_mm[first : first + _POINTS_AT_ONCE].tolist():
+                self._locator.FindClosestPoint(point, nearest, cell, part, square)
+                if square.get() > most_mm * most_mm:
+                    return False
+        return True
 
     def thickness(self, samples: int = _THICKNESS_SAMPLES) -> Thickness | None:
         """Measure walls from the middle of triangles, evenly chosen, along a ray inward; None if no ray hits."""

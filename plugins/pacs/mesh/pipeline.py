@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -30,7 +31,7 @@ from pacs.mesh.recipe import (
 from pacs.mesh.report import EdgeCheck, ModelFile, PartReport, Report
 from pacs.mesh.selection import select
 from pacs.mesh.stages import Stage, Stages
-from pacs.mesh.surface import Flatness, Surface, clustered, extract
+from pacs.mesh.surface import Surface, clustered, extract
 from pacs.mesh.volume import Volume
 from pacs.mesh.writers import Model, NamedSurface
 
@@ -40,13 +41,13 @@ type Cancelled = Callable[[], bool]
 
 PASS_BAND = 0.1
 _DEVIATION_SAMPLES = 3000
+# Where a deviation was asked for, so that few places that miss it stay untold.
+_ASKED_DEVIATION_SAMPLES = 300_000
 # Where at least this share is to go, slivers go first: by groups of one voxel, or of more where most is to go. These
 # are as long as wide in mm: of thick slices they take one each, as what is thin has few of them.
 _CLUSTERED_SHARE = 0.55
 _WIDELY_CLUSTERED_SHARE = 0.85
 _WIDE_GROUP_VOXELS = 1.8
-# Of the deviation that is allowed, what groups may take of it; the reduction measures its own.
-_CLUSTERED_DEVIATION = 0.5
 _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -87,6 +88,15 @@ def make(
     return _Making(source, recipe, place, Stages(progress, len(recipe.parts)), cancelled).report()
 
 
+@dataclass(frozen=True)
+class _Finished:
+    """A part as it is written."""
+
+    rough: RoughPart
+    surface: Surface
+    edges: EdgeCheck
+
+
 class _Making:
     """One model in the making."""
 
@@ -101,8 +111,8 @@ class _Making:
         memory.give_back()
         most = _most_triangles(self._recipe, sum(one.full_triangles for one in rough))
         finished = self._finished(rough, surfaces, most)
-        parts = [self._assessed(one, *known) for one, known in zip(rough, finished, strict=True)]
-        files = self._written([surface for surface, _ in finished])
+        parts = [self._assessed(one) for one in finished]
+        files = self._written([one.surface for one in finished])
         return model_report(
             self._recipe,
             provenance,
@@ -153,7 +163,7 @@ class _Making:
                 f"Expected something of kind {part.select.kind} to make a surface of, found none.",
                 remedy="Choose another threshold, segment or box.",
             )
-        some = Surface(surface.points[:: max(1, len(surface.points) // _DEVIATION_SAMPLES)], surface.triangles[:0])
+        some = Surface(self._samples(surface.points), surface.triangles[:0])
         affine = _TO_RAS @ selected.affine if self._recipe.coordinates is Coordinates.RAS else selected.affine
         return RoughPart(
             part=part,
@@ -166,9 +176,7 @@ class _Making:
             samples=some.moved(affine).points,
         ), surface
 
-    def _finished(
-        self, rough: Sequence[RoughPart], surfaces: list[Surface], most: int | None
-    ) -> list[tuple[Surface, EdgeCheck]]:
+    def _finished(self, rough: Sequence[RoughPart], surfaces: list[Surface], most: int | None) -> list[_Finished]:
         """Smooth, reduce and mend each part. Takes the `surfaces`, so that none is kept longer than needed."""
         full = sum(one.full_triangles for one in rough)
         finished = []
@@ -176,18 +184,15 @@ class _Making:
             with self._stages.stage(Stage.SMOOTHING):
                 surface = self._smoothed(surfaces.pop(0), one.affine, 0.0 if most is None else 1 - most / full)
             with self._stages.stage(Stage.REDUCING):
-                surface = self._reduced(surface, None if most is None else most * one.full_triangles // full)
+                part, surface = self._reduced(one, surface, None if most is None else most * one.full_triangles // full)
             with self._stages.stage(Stage.CHECKING):
                 self._check()
-                finished.append(check.checked(surface))
+                finished.append(_Finished(part, *check.checked(surface)))
         return finished
 
     def _smoothed(self, surface: Surface, affine: NDArray[np.float64], share: float) -> Surface:
         step = self._group_voxels(affine, share)
-        if isinstance(self._recipe.reduce, DeviationReduction):
-            most_mm = _CLUSTERED_DEVIATION * self._recipe.reduce.deviation_mm
-            surface = clustered(surface, flatness=Flatness(affine, most_mm))
-        elif step is not None:
+        if step is not None:
             surface = clustered(surface, step)
         self._check()
         return smoothing.smoothed(surface.moved(affine), self._recipe.smooth_iterations, PASS_BAND, self._check)
@@ -205,15 +210,23 @@ class _Making:
         wide = _WIDE_GROUP_VOXELS * spacing_mm.min() / spacing_mm
         return np.maximum(wide, single) if share >= _WIDELY_CLUSTERED_SHARE else single
 
-    def _reduced(self, surface: Surface, wanted: int | None) -> Surface:
+    def _reduced(self, rough: RoughPart, surface: Surface, wanted: int | None) -> tuple[RoughPart, Surface]:
         if isinstance(self._recipe.reduce, DeviationReduction):
-            return decimation.reduced_within(surface, self._recipe.reduce.deviation_mm, self._check)
-        return surface if wanted is None else decimation.reduced_to(surface, wanted, self._check)
+            found = decimation.reduced_within(surface, self._recipe.reduce.deviation_mm, self._check)
+            samples = rough.samples[~self._samples(found.is_left_out)]
+            return replace(rough, samples=samples, specks_dropped=found.specks), found.surface
+        return rough, surface if wanted is None else decimation.reduced_to(surface, wanted, self._check)
 
-    def _assessed(self, rough: RoughPart, surface: Surface, edges: EdgeCheck) -> PartReport:
+    def _samples[Kind: np.generic](self, of_vertices: NDArray[Kind]) -> NDArray[Kind]:
+        """Return what belongs to the vertices at which the deviation is measured."""
+        is_asked = isinstance(self._recipe.reduce, DeviationReduction)
+        most = _ASKED_DEVIATION_SAMPLES if is_asked else _DEVIATION_SAMPLES
+        return of_vertices[:: max(1, len(of_vertices) // most)]
+
+    def _assessed(self, finished: _Finished) -> PartReport:
         self._check()
         with self._stages.stage(Stage.CHECKING):
-            return part_report(rough, surface, edges, is_full=self._is_full)
+            return part_report(finished.rough, finished.surface, finished.edges, is_full=self._is_full)
 
     def _written(self, surfaces: Sequence[Surface]) -> list[ModelFile]:
         parts = zip(self._recipe.parts, surfaces, strict=True)

@@ -140,7 +140,10 @@ class Box(_Model):
 
 
 class DeviationReduction(_Model):
-    """As few triangles as keep the surface within `deviation_mm` of the full one, smoothed; a notice tells if not."""
+    """Few triangles, with each piece within `deviation_mm` of what it was, smoothed.
+
+    Specks no longer than twice that may go. Notices tell of these, and if smoothing led farther away.
+    """
 
     deviation_mm: float = Field(gt=0, le=10)
 

@@ -26,7 +26,7 @@ class Notice(_Model):
 
     Codes are those of `pacs.mesh.volume.Warning`, and those of this package: `open_edges`, `touching_edges` (STL
     readers that weld by coordinates see edges of four triangles), `thin_wall`, `target_missed`, `deviation_missed`
-    (smoothing counts, too), `empty_pieces_dropped`.
+    (smoothing counts, too), `specks_dropped` (pieces and cavities under `size_mm`, of which reduction left nothing).
     """
 
     code: str
@@ -47,7 +47,10 @@ class BoundingBox(_Model):
 
 
 class Deviation(_Model):
-    """How far the reduced and smoothed surface is from the full isosurface, in mm, at sampled points."""
+    """How far the reduced and smoothed surface is from the full isosurface, in mm, at sampled points.
+
+    Specks that were left out are not measured; `PartReport.specks_dropped` counts them.
+    """
 
     mean_mm: float
     p99_mm: float
@@ -95,6 +98,7 @@ class PartReport(_Model):
     upper_level : upper end of the window, if one was asked for.
     full_triangles : of the isosurface before any reduction.
     pieces, pieces_dropped : connected pieces of the tissue that stayed and that `keep` took away.
+    specks_dropped : pieces and cavities that reduction left out, being smaller than twice the deviation asked for.
     deviation : nothing where the isosurface is given as it is; None where nothing is left of the part.
     thickness : None where it was not measured: of more than a million triangles as they were made.
     """
@@ -109,6 +113,7 @@ class PartReport(_Model):
     full_triangles: int
     pieces: int | None
     pieces_dropped: int
+    specks_dropped: int = 0
     volume_mm3: float
     area_mm2: float
     bounding_box: BoundingBox

@@ -130,20 +130,7 @@ class _Seam:
         return points, numbers.astype(np.int32)[slab.triangles]
 
 
-@dataclass(frozen=True)
-class Flatness:
-    """How far off the planes of its triangles a vertex may be moved.
-
-    Attributes
-    ----------
-    affine : (column, row, slice, 1) of the surface -> mm.
-    """
-
-    affine: NDArray[np.float64]
-    most_mm: float
-
-
-def clustered(surface: Surface, step: float | NDArray[np.float64] = 1.0, flatness: Flatness | None = None) -> Surface:
+def clustered(surface: Surface, step: float | NDArray[np.float64] = 1.0) -> Surface:
     """Return `surface`, in units of the lattice, with the vertices nearest to the same point of a lattice made one.
 
     About half of the triangles of an isosurface are slivers between such vertices (Treece et al. 1999, regularised
@@ -153,12 +140,8 @@ def clustered(surface: Surface, step: float | NDArray[np.float64] = 1.0, flatnes
     Parameters
     ----------
     step : of the lattice that groups them, in voxels; one number, or those along columns, rows and slices.
-    flatness : groups that are less flat than that stay as they are; None where that does not matter.
     """
     groups, count = _groups(surface, step)
-    if flatness is not None:
-        groups = _split(groups, _is_uneven(surface, groups, count, flatness))
-        count = int(groups.max(initial=-1)) + 1
     corners = groups[surface.triangles]
     sizes = np.bincount(groups, minlength=count)
     torn = _not_disc(corners, sizes)
@@ -216,20 +199,6 @@ def _groups(surface: Surface, step: float | NDArray[np.float64]) -> tuple[NDArra
         keys = (keys << _BITS_PER_AXIS) | nearest[:, axis]
     found, groups = np.unique(keys, return_inverse=True)
     return groups.astype(np.int32), len(found)
-
-
-def _is_uneven(surface: Surface, groups: NDArray[np.int32], count: int, flatness: Flatness) -> NDArray[np.bool_]:
-    """Return the groups whose middle is too far from the plane of a triangle that they have a corner of."""
-    points = (surface.points @ flatness.affine[:3, :3].T).astype(np.float32)
-    middles = _middles(Surface(points, surface.triangles), groups, np.bincount(groups, minlength=count))
-    a, b, c = (points[surface.triangles[:, corner]] for corner in range(3))
-    normals = np.cross(b - a, c - a)
-    most = flatness.most_mm * np.linalg.norm(normals, axis=1)
-    uneven = np.zeros(count, np.bool_)
-    for corner in range(3):
-        of = groups[surface.triangles[:, corner]]
-        uneven[of[np.abs(np.einsum("ij,ij->i", middles[of] - a, normals)) > most]] = True
-    return uneven
 
 
 def _is_proper(corners: NDArray[np.int32]) -> NDArray[np.bool_]:

@@ -132,7 +132,10 @@ NOTICE_WORDS = {
         "%(part)s: in places it is %(max_mm)s mm off the full surface, asked for was %(wanted_mm)s mm at most. "
         "Smoothing counts, too."
     ),
-    "empty_pieces_dropped": N_("Pieces without any volume were left out."),
+    "specks_dropped": N_(
+        "%(part)s: specks under %(size_mm)s mm, pieces or cavities, were left out: %(count)s. A smaller deviation "
+        "keeps more of them."
+    ),
 }
 
 
