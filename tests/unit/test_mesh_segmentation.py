@@ -221,6 +221,20 @@ def test_frames_without_a_spacing_lie_on_the_layers_of_their_images(tmp_path: Pa
     assert np.flatnonzero(mask.voxels.any(axis=(1, 2))).tolist() == [1, 4, 7]
 
 
+@pytest.mark.parametrize(("frames", "said_mm"), [([1, 2, 3], 2.0), ([1, 2, 5], 2.0), ([1, 2, 3, 4], 1.0), ([3], 2.0)])
+def test_thick_frames_beside_thin_images_are_no_stripes(tmp_path: Path, frames: list[int], said_mm: float) -> None:
+    """Frames 2 mm apart have nothing between them, though there are images each 1 mm or a wrong spacing is said."""
+    labels = np.zeros((len(OFFSETS), ROWS, COLUMNS), np.uint8)
+    labels[frames, 3:9, 2:8] = 1
+    seg = _seg(_images(*STACKS["axial"]), labels, BINARY)
+    seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SpacingBetweenSlices = said_mm
+    thin = _images(along(AXIAL, [float(place) for place in range(15)]), AXIAL)
+    mask = dicom_seg.mask(_file(seg, tmp_path / "seg"), 1, read_series(written(thin, tmp_path)))
+    assert mask.geometry.spacing_mm[2] == pytest.approx(2.0)
+    filled = np.flatnonzero(mask.voxels.any(axis=(1, 2))) - 1
+    assert filled.tolist() == [frame - frames[0] for frame in frames]
+
+
 def test_uneven_frames_fill_what_is_between_them(tmp_path: Path) -> None:
     """Frames of uneven gaps become even layers, each showing the nearest: the volume stays right."""
     places = [0.0, 1.0, 2.0, 3.0, 5.5, 8.0, 10.5, 13.0]

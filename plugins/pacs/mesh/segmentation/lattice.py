@@ -21,6 +21,8 @@ _SAME_PLACE_MM: Final = 1e-3
 _ASIDE: Final = 0.5
 # Uneven frames are put on layers as narrow as their smallest gap, but not narrower than this share of the usual one.
 _FINEST: Final = 1 / 8
+# So many places at the same distance are no chance: they are all the layers there are.
+_SURELY_EVEN: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ def lattice_of(slices: Sequence[Slice], reference: Geometry | None = None) -> La
 
     Parameters
     ----------
-    reference : of the images that they were made of, whose step is taken if the frames lie on it.
+    reference : of the images that they were made of, whose step is taken if the frames lie on no larger one.
 
     Raises
     ------
@@ -95,16 +97,21 @@ def _require_line(slices: Sequence[Slice], expected_mm: NDArray[np.float64]) -> 
 
 
 def _spacing_mm(first: Slice, places: NDArray[np.float64], reference: Geometry | None) -> float:
-    """Return the distance between layers: what images and file say if the frames lie on it, else the smallest."""
+    """Return the distance between layers.
+
+    Of some frames at the same distance it is that, whatever anybody says: empty frames that are left out leave gaps
+    here and there. Else it is the largest that file or images say and the frames lie on, so that thick slices beside
+    thin images have nothing between them; else the smallest gap.
+    """
     of_images = abs(float(reference.affine[:3, 2] @ first.normal)) if reference is not None else None
-    said = [step for step in (of_images, first.said_gap_mm) if step]
     if len(places) == 1:
-        return next(iter(said), first.thickness_mm or 1.0)
-    for step in said:
-        if _fits(places, step):
-            return step
+        return first.said_gap_mm or of_images or first.thickness_mm or 1.0
     gaps = np.diff(places)
-    return max(float(gaps.min()), float(np.median(gaps)) * _FINEST)
+    usual = float(np.median(gaps))
+    if len(places) >= _SURELY_EVEN and np.abs(gaps / usual - 1).max() <= _OFF:
+        return usual
+    said = [step for step in (of_images, first.said_gap_mm) if step]
+    return max((step for step in said if _fits(places, step)), default=max(float(gaps.min()), usual * _FINEST))
 
 
 def _fits(places: NDArray[np.float64], step_mm: float) -> bool:
