@@ -165,6 +165,52 @@ def test_contour_stored_twice_counts_once(tmp_path: Path, kind: str, times: int,
     assert mask.voxels[6].sum() == 20 * 20
 
 
+COPIES = {
+    "begins elsewhere": SQUARE[2:] + SQUARE[:2],
+    "the other way": SQUARE[::-1],
+    "elsewhere the other way": SQUARE[1::-1] + SQUARE[:1:-1],
+    "closed": [*SQUARE, SQUARE[0]],
+    "rounded": [(column + 0.002, row - 0.002) for column, row in SQUARE],
+}
+
+
+@pytest.mark.parametrize("off_mm", [0.0, 0.001])
+@pytest.mark.parametrize("copy", COPIES)
+@pytest.mark.parametrize("name", STACKS)
+def test_contour_stored_twice_counts_once_however_it_is_written(
+    tmp_path: Path, name: str, copy: str, off_mm: float
+) -> None:
+    """A copy may begin at another point, run the other way, be closed, or lie a hair beside; it takes nothing away."""
+    volume = _volume(tmp_path, name)
+    drawn = [_contour(_in_patient(volume, [(x - 0.5, y - 0.5) for x, y in SQUARE], place)) for place in (2, 3, 4)]
+    points = [(x - 0.5, y - 0.5) for x, y in COPIES[copy]]
+    drawn.append(_contour(_in_patient(volume, points, 3 + off_mm / 2)))
+    mask = rtstruct.mask(_file(_structures(drawn), tmp_path), 7, volume)
+    assert mask.voxels[3:6].sum(axis=(1, 2)).tolist() == [400, 400, 400]
+
+
+def test_keyhole_stored_twice_counts_once(tmp_path: Path) -> None:
+    """A contour that passes the same points twice is known again, too."""
+    volume = _volume(tmp_path)
+    points = [(x - 0.5, y - 0.5) for x, y in KEYHOLE]
+    for turned in range(len(points)):
+        copies = [points, (points[turned:] + points[:turned])[::-1]]
+        drawn = [_contour(_in_patient(volume, one, 3)) for one in copies]
+        mask = rtstruct.mask(_file(_structures(drawn), tmp_path), 7, volume)
+        assert mask.voxels.sum() == 20 * 20 - 10 * 10
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "x"])
+def test_coordinates_that_are_no_numbers_are_refused(tmp_path: Path, number: str) -> None:
+    """What Python takes for a number is none in a contour if it is infinite or not a number."""
+    volume = _volume(tmp_path)
+    file = _file(_structures([_contour([900.0, *_in_patient(volume, SQUARE, 3)[1:]])]), tmp_path)
+    content = file.path.read_bytes()
+    file.path.write_bytes(content.replace(b"900.0", number.encode().ljust(5)))
+    with pytest.raises(errors.UnsuitableContour, match="no numbers"):
+        rtstruct.mask(file, 7, volume)
+
+
 @pytest.mark.parametrize(
     ("places", "filled"),
     [

@@ -6,6 +6,7 @@ Sources: PS3.3 A.19 (RT Structure Set), C.8.8.5 (Structure Set: names), C.8.8.6 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -27,6 +28,27 @@ _POINTS_OF_AN_AREA: Final = 3
 # Of a slice: how far the points of a contour may lie off its plane, and planes off each other to be one.
 _FLAT: Final = 0.25
 _SAME_PLANE: Final = 0.05
+# Of a pixel: how far points of a contour and of its copy may be apart.
+_SAME_POINT: Final = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class _Contour:
+    """A closed contour.
+
+    Attributes
+    ----------
+    points : shape (points, 3), LPS in mm, or in voxels: column, row and slice of the padded array.
+    is_exclusive : of two that are the same, both count.
+    """
+
+    points: NDArray[np.float64]
+    is_exclusive: bool
+
+    @property
+    def place(self) -> float:
+        """In which slice it lies, if it is in voxels."""
+        return float(self.points[:, 2].mean())
 
 
 def segments(file: InstanceFile) -> tuple[Region, ...]:
@@ -49,7 +71,7 @@ def mask(file: InstanceFile, number: int, reference: Volume | None = None) -> Vo
     """Return a region on the voxels of `reference`: 1 where the center of a voxel is in it, else 0.
 
     Contours in one plane are combined by exclusive or, so that a contour in another is a hole. One that is stored twice
-    counts once.
+    counts once, wherever it begins and whichever way it runs.
 
     Raises
     ------
@@ -65,7 +87,7 @@ def mask(file: InstanceFile, number: int, reference: Volume | None = None) -> Vo
         _require_region(structures, number, reference)
         contours = _contours(structures, number)
     to_voxels = np.linalg.inv(reference.geometry.affine)
-    placed = [_in_voxels(points, to_voxels, number) for points in contours]
+    placed = [replace(one, points=_in_voxels(one.points, to_voxels, number)) for one in contours]
     voxels = np.zeros(reference.voxels.shape, np.uint8)
     _fill(voxels, placed)
     if not voxels.any():
@@ -122,22 +144,16 @@ def _require_region(structures: Dataset, number: int, reference: Volume) -> None
         )
 
 
-def _contours(structures: Dataset, number: int) -> list[NDArray[np.float64]]:
-    """Return the contours of a region, shape (points, 3) each, LPS in millimeters."""
+def _contours(structures: Dataset, number: int) -> list[_Contour]:
+    """Return the contours of a region, LPS in mm."""
     of_region = [item for item in structures.get("ROIContourSequence") or () if int(item.ReferencedROINumber) == number]
     items = [contour for item in of_region for contour in item.get("ContourSequence") or ()]
+    contours = [_Contour(_points(item, number), item.ContourGeometricType == _EXCLUSIVE) for item in items]
     # What has fewer points, as some planning systems write it, encloses nothing.
-    contours = [(item, points) for item in items if len(points := _points(item, number)) >= _POINTS_OF_AN_AREA]
+    contours = [one for one in contours if len(one.points) >= _POINTS_OF_AN_AREA]
     if not contours:
         raise EmptySegment(f"Region {number} has no contour that encloses anything.", remedy="Choose another.")
-    # A copy would empty what it was copied from; only where exclusive or is asked for is that meant.
-    kept = {_identity(item, points): points for item, points in contours}
-    return list(kept.values())
-
-
-def _identity(contour: Dataset, points: NDArray[np.float64]) -> bytes | int:
-    """Return what is the same for contours of which one is enough."""
-    return id(contour) if contour.ContourGeometricType == _EXCLUSIVE else points.tobytes()
+    return contours
 
 
 def _points(contour: Dataset, number: int) -> NDArray[np.float64]:
@@ -152,10 +168,14 @@ def _points(contour: Dataset, number: int) -> NDArray[np.float64]:
             f"has one that is {kind or 'of no type'} with {len(parts)} numbers.",
             remedy="Choose another region.",
         )
+    told = f"A contour of region {number} has coordinates that are no numbers."
     try:
-        return np.array([float(part) for part in parts]).reshape(-1, 3)
+        points = np.array([float(part) for part in parts]).reshape(-1, 3)
     except ValueError as fault:
-        raise UnsuitableContour(f"A contour of region {number} has coordinates that are no numbers.") from fault
+        raise UnsuitableContour(told) from fault
+    if not np.isfinite(points).all():
+        raise UnsuitableContour(told)
+    return points
 
 
 def _in_voxels(points: NDArray[np.float64], to_voxels: NDArray[np.float64], number: int) -> NDArray[np.float64]:
@@ -170,19 +190,45 @@ def _in_voxels(points: NDArray[np.float64], to_voxels: NDArray[np.float64], numb
     return placed
 
 
-def _fill(voxels: Voxels, contours: Sequence[NDArray[np.float64]]) -> None:
+def _fill(voxels: Voxels, contours: Sequence[_Contour]) -> None:
     """Fill the slices of a padded array; the padding stays empty."""
-    planes: list[list[NDArray[np.float64]]] = []
-    for contour in sorted(contours, key=lambda one: float(one[:, 2].mean())):
-        if planes and contour[:, 2].mean() - planes[-1][0][:, 2].mean() <= _SAME_PLANE:
+    planes: list[list[_Contour]] = []
+    for contour in sorted(contours, key=lambda one: one.place):
+        if planes and contour.place - planes[-1][0].place <= _SAME_PLANE:
             planes[-1].append(contour)
         else:
             planes.append([contour])
-    places = np.array([plane[0][:, 2].mean() for plane in planes])
     slices, rows, columns = voxels.shape
-    plane_of = plane_of_slices(places, slices)
+    plane_of = plane_of_slices(np.array([plane[0].place for plane in planes]), slices)
     for plane in sorted(set(plane_of.tolist()) - {-1}):
-        pixels = rasterised([contour[:, :2] for contour in planes[plane]], rows, columns)
-        voxels[plane_of == plane] = pixels
+        voxels[plane_of == plane] = rasterised(_without_copies(planes[plane]), rows, columns)
     for border in (voxels[0], voxels[-1], voxels[:, 0], voxels[:, -1], voxels[:, :, 0], voxels[:, :, -1]):
         border[...] = 0
+
+
+def _without_copies(contours: Sequence[_Contour]) -> list[NDArray[np.float64]]:
+    """Return the polygons of a plane, column and row, each once.
+
+    A copy would empty what it was copied from; only where exclusive or is asked for is that meant.
+    """
+    polygons = [contour.points[:, :2] for contour in contours if contour.is_exclusive]
+    alike: dict[int, list[NDArray[np.float64]]] = {}
+    for contour in contours:
+        polygon = _unclosed(contour.points[:, :2])
+        others = alike.setdefault(len(polygon), [])
+        if not contour.is_exclusive and not any(_is_copy(polygon, other) for other in others):
+            others.append(polygon)
+    return polygons + [polygon for others in alike.values() for polygon in others]
+
+
+def _unclosed(polygon: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a polygon without its last point where that is the first again."""
+    return polygon[:-1] if np.abs(polygon[0] - polygon[-1]).max() <= _SAME_POINT else polygon
+
+
+def _is_copy(polygon: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    """Whether two polygons of as many points have the same, from whichever on and either way round."""
+    beginnings = np.flatnonzero(np.abs(other - polygon[0]).max(axis=1) <= _SAME_POINT)
+    turned = [np.roll(other, -beginning, axis=0) for beginning in beginnings]
+    backwards = [np.roll(one[::-1], 1, axis=0) for one in turned]
+    return any(np.abs(polygon - one).max() <= _SAME_POINT for one in turned + backwards)
