@@ -257,6 +257,32 @@ def test_monochrome1_is_turned(tmp_path: Path, dtype: str) -> None:
     assert "inverted" in _codes(volume)
 
 
+@pytest.mark.parametrize("padding", [0, 700, 4095])
+def test_padding_of_inverted_images_is_dark(tmp_path: Path, padding: int) -> None:
+    """Where low is white, padding around the field, stored as white or as black, is not brighter than the field."""
+    samples = np.full((3, *SIZE), 3000, "u2")
+    samples[:, 12:-12, 12:-12] = 500
+    rows, columns = np.ogrid[: SIZE[0], : SIZE[1]]
+    is_outside = np.hypot(rows - 23.5, columns - 19.5) > 21
+    samples[:, is_outside] = padding
+    images = _stack(samples, 12, PhotometricInterpretation="MONOCHROME1", PixelPaddingValue=padding)
+    inner = read_series(written(mr(images), tmp_path)).voxels[1:-1, 1:-1, 1:-1]
+    assert set(np.unique(inner[:, is_outside]).tolist()) == {0 if padding == 4095 else 4095 - 3000}
+    assert (inner == 4095 - 500).sum() == (samples == 500).sum()
+
+
+@pytest.mark.parametrize(("shown", "dark"), [("MONOCHROME2", -3), ("MONOCHROME1", -5)])
+def test_floats_that_are_no_numbers_are_dark(tmp_path: Path, shown: str, dark: float) -> None:
+    """What was not measured becomes the darkest value, also where low is white."""
+    images = mr(series(along(AXIAL, EVEN), PhotometricInterpretation=shown))
+    samples = np.linspace(-3, 5, 12 * 15).reshape(12, 15)
+    samples[0, 3] = np.nan
+    for image in images:
+        without(image, "PixelData", "BitsStored", "HighBit", "PixelRepresentation")
+        image.BitsAllocated, image.FloatPixelData = 32, samples.astype("<f4").tobytes()
+    assert read_series(written(images, tmp_path)).voxels[2, 1, 4] == dark
+
+
 @pytest.mark.parametrize(
     ("attributes", "unit"),
     [({}, "HU"), ({"RescaleType": "HU"}, "HU"), ({"RescaleType": "US"}, ""), ({"RescaleType": "PCT"}, "")],

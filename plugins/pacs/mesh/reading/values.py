@@ -149,19 +149,28 @@ def _without_padding(samples: NDArray[Any], one: Slice, form: PixelFormat, meani
 
     Only where a corner shows it: scanners also name values as padding that are common in the field.
     """
+    is_turned = is_inverted(one, meaning)
     bounds = _padding(one, form)
     if bounds is None or not form.is_integer:
-        return _without_gaps(samples)
+        return _without_gaps(samples, is_turned=is_turned)
     low, high = bounds
-    dark = (AIR_HU - one.rescale.intercept) / one.rescale.slope if meaning.unit else float(samples.min())
+    air = (AIR_HU - one.rescale.intercept) / one.rescale.slope
+    dark = air if meaning.unit else _darkest(samples, is_turned=is_turned)
+    is_dark = low >= dark if is_turned else high <= dark
     corners = (samples[0, 0], samples[0, -1], samples[-1, 0], samples[-1, -1])
-    if high <= dark or not any(low <= corner <= high for corner in corners):
+    if is_dark or not any(low <= corner <= high for corner in corners):
         return samples
     is_padding = (samples >= low) & (samples <= high)
     field = samples[~is_padding]
     if field.size:
-        samples[is_padding] = field.min() if not meaning.unit else max(min(field.min(), dark), form.lowest)
+        darkest = _darkest(field, is_turned=is_turned)
+        samples[is_padding] = max(min(darkest, air), form.lowest) if meaning.unit else darkest
     return samples
+
+
+def _darkest(samples: NDArray[Any], *, is_turned: bool) -> float:
+    """Return what of stored values is the lowest, of inverted ones the highest."""
+    return float(samples.max() if is_turned else samples.min())
 
 
 def _padding(one: Slice, form: PixelFormat) -> tuple[int, int] | None:
@@ -175,11 +184,11 @@ def _padding(one: Slice, form: PixelFormat) -> tuple[int, int] | None:
     return min(value, limit), max(value, limit)
 
 
-def _without_gaps(samples: NDArray[Any]) -> NDArray[Any]:
-    """Replace what is no number in floats by the smallest that is one."""
+def _without_gaps(samples: NDArray[Any], *, is_turned: bool) -> NDArray[Any]:
+    """Replace what is no number in floats by the darkest that is one."""
     if samples.dtype.kind != "f":
         return samples
     is_number = np.isfinite(samples)
     if not is_number.all():
-        samples[~is_number] = samples[is_number].min() if is_number.any() else 0
+        samples[~is_number] = _darkest(samples[is_number], is_turned=is_turned) if is_number.any() else 0
     return samples
