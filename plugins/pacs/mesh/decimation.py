@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from pacs.mesh.check import taken_apart
+from pacs.mesh.check import checked, taken_apart
 from pacs.mesh.fork import Helper
 from pacs.mesh.measuring import SurfaceLocator, volume_and_area
 from pacs.mesh.surface import EMPTY, Surface
@@ -32,9 +32,19 @@ _AGGRESSIVENESS = 7.0
 _BOUNDED_AGGRESSIVENESS = 0.5
 _LAST_ROUND_ERROR = 1e-9 * 102.0**_BOUNDED_AGGRESSIVENESS
 _HEADROOM_BYTES = 2**20
-# Quadric errors as multiples of the deviation that is allowed.
-_ERRORS_TRIED = (4.0, 3.0, 2.0, 1.4, 1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.05)
-_ERRORS_OF_SPECKS = _ERRORS_TRIED[:4]
+# Quadric errors as multiples of the deviation that is allowed, one for each level; what needs less stays as it is.
+_ERRORS = (4.0, 3.0, 2.0, 1.4, 1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.05)
+_LAST_LEVEL = len(_ERRORS)
+# Specks are tried once: many a surface has thousands, and most go.
+_SPECK_LEVEL = 3
+_MOST_ROUNDS = 16
+# Few places that are too far off go on by so many levels at once, with so many vertices around them. What is between
+# levels stays as it is: where places are more than this share of the triangles that are left, all go on by one.
+_LEVELS_AT_ONCE = 3
+_RINGS = 4
+_MANY = 0.5
+# Many places are seen at so many vertices already, before all are looked at.
+_GLIMPSE = 20_000
 # Of its volume: a body with less than that is flat, however near to what it was.
 _LEAST_VOLUME = 0.5
 # Fewer triangles than these may have no volume at all; then more are tried.
@@ -68,7 +78,8 @@ def _to_count(surface: Surface, triangles: int, check: Callable[[], None]) -> Su
             break
         wanted = triangles * _FIRST_PASS if number == 0 and now > triangles * 1.5 * _FIRST_PASS else triangles
         wanted = triangles if now <= _CHUNK_TRIANGLES else wanted
-        surface = _pass(surface, _to_share(wanted / now), is_shifted=number % 2 == 1, check=check)
+        group = _Group(now, _to_share(wanted / now))
+        surface, _ = _pass(surface, [group], is_shifted=number % 2 == 1, check=check)
     return surface
 
 
@@ -92,20 +103,17 @@ def reduced_within(surface: Surface, deviation_mm: float, check: Callable[[], No
 
     The quadric error is the root of the summed squares of distances from the planes of all triangles that were taken
     away, so surfaces come out a third to a half as far off as it allows. That is measured of each body, at all vertices
-    of both, and a smaller error tried where it was too much or the body became flat. Where each is, the body stays as
-    it is. Specks, no longer than twice the deviation, are left out when they become flat, unless there is nothing else.
+    of both; around those that are too far off a smaller error is tried, until in the end triangles stay as they are.
+    Specks, no longer than twice the deviation, are left out when they become flat, unless there is nothing else.
     """
     bodies, labels = _bodies(surface)
     is_speck = np.array([_is_speck(body, deviation_mm) for body in bodies], np.bool_)
     may_go = is_speck & ~is_speck.all()
-    kept: list[Surface] = []
-    is_gone = np.zeros(len(bodies), np.bool_)
-    for number, body in enumerate(bodies):
-        reduced = _fewest(body, deviation_mm, _ERRORS_OF_SPECKS if may_go[number] else _ERRORS_TRIED, check)
-        is_gone[number] = reduced is None and may_go[number]
-        if not is_gone[number]:
-            kept.append(body if reduced is None else reduced)
-    return Reduced(_together(kept), is_gone[labels], int(is_gone.sum()))
+    found = [
+        (_speck if goes else _fewest)(body, deviation_mm, check) for body, goes in zip(bodies, may_go, strict=True)
+    ]
+    is_gone = np.array([reduced is None for reduced in found], np.bool_)
+    return Reduced(_together([one for one in found if one is not None]), is_gone[labels], int(is_gone.sum()))
 
 
 def _bodies(surface: Surface) -> tuple[list[Surface], NDArray[np.int32]]:
@@ -140,15 +148,54 @@ def _is_speck(body: Surface, deviation_mm: float) -> bool:
     return bool(np.linalg.norm(np.ptp(body.points, axis=0)) <= 2 * deviation_mm)
 
 
-def _fewest(body: Surface, deviation_mm: float, errors: tuple[float, ...], check: Callable[[], None]) -> Surface | None:
-    """Return `body` reduced by the first of `errors` that leaves it what it was; None if none does."""
-    for factor in errors:
-        check()
-        # What touches itself loses triangles when it is mended at the end, so it is mended before it is measured.
-        reduced = taken_apart(_reduced_by_error(body, factor * deviation_mm, check))
-        if not _is_flat(body, reduced, _LEAST_VOLUME) and _is_within(body, reduced, deviation_mm):
+def _speck(body: Surface, deviation_mm: float, check: Callable[[], None]) -> Surface | None:
+    """Return a speck with few triangles; None if it became flat or too far off."""
+    levels = np.full(len(body.triangles), _SPECK_LEVEL, np.int8)
+    reduced = _reduced_by_levels(body, levels, deviation_mm, check)
+    is_good = not _is_flat(body, reduced, _LEAST_VOLUME) and not _off(body, reduced, deviation_mm).any()
+    return reduced if is_good else None
+
+
+def _fewest(body: Surface, deviation_mm: float, check: Callable[[], None]) -> Surface:
+    """Return a body with few triangles; as it is where nothing else is near enough."""
+    whole = taken_apart(body)
+    levels = np.zeros(len(whole.triangles), np.int8)
+    for _ in range(_MOST_ROUNDS):
+        reduced = _reduced_by_levels(whole, levels, deviation_mm, check)
+        many = _MANY * len(reduced.triangles)
+        if _is_flat(whole, reduced, _LEAST_VOLUME) or _glimpsed_off(whole, reduced, deviation_mm) > many:
+            levels += 1
+        elif not (off := _off(whole, reduced, deviation_mm)).any():
             return reduced
-    return None
+        else:
+            levels += 1 if off.sum() > many else np.int8(_LEVELS_AT_ONCE) * off
+        np.minimum(levels, _LAST_LEVEL, out=levels)
+    return body
+
+
+def _glimpsed_off(body: Surface, reduced: Surface, deviation_mm: float) -> float:
+    """Return about how many triangles `_off` would find, by a look at some vertices: half as many at least."""
+    step = max(1, len(body.points) // _GLIMPSE)
+    found = int(_off(body, reduced, deviation_mm, step).sum())
+    return found * max(1.0, step / 2)
+
+
+def _off(body: Surface, reduced: Surface, deviation_mm: float, step: int = 1) -> NDArray[np.bool_]:
+    """Return which triangles of `body` are around what is farther than `deviation_mm` from the other surface.
+
+    Parameters
+    ----------
+    step : of so many vertices one is looked at.
+    """
+    if not len(reduced.triangles):
+        return np.ones(len(body.triangles), np.bool_)
+    is_off = np.zeros(len(body.points), np.bool_)
+    is_off[step * SurfaceLocator(reduced).beyond(body.points[::step], deviation_mm).points] = True
+    is_off[body.triangles[SurfaceLocator(body).beyond(reduced.points[::step], deviation_mm).nearest]] = True
+    if is_off.any():
+        for _ in range(_RINGS):
+            is_off[body.triangles[is_off[body.triangles].any(axis=1)]] = True
+    return np.asarray(is_off[body.triangles].any(axis=1))
 
 
 def _is_flat(body: Surface, reduced: Surface, least: float) -> bool:
@@ -157,19 +204,36 @@ def _is_flat(body: Surface, reduced: Surface, least: float) -> bool:
     return after * math.copysign(1, before) < least * abs(before)
 
 
-def _is_within(body: Surface, reduced: Surface, deviation_mm: float) -> bool:
-    """Whether all vertices of each are within `deviation_mm` of the other."""
-    if not len(reduced.triangles):
-        return False
-    pairs = ((reduced, body), (body, reduced))
-    return all(SurfaceLocator(there).is_within(here.points, deviation_mm) for there, here in pairs)
+def _reduced_by_levels(
+    body: Surface, levels: NDArray[np.int8], deviation_mm: float, check: Callable[[], None]
+) -> Surface:
+    """Return `body` reduced by the errors of the `levels` of its triangles.
 
-
-def _reduced_by_error(surface: Surface, error_mm: float, check: Callable[[], None]) -> Surface:
-    shifts = (False, True) if len(surface.triangles) > _CHUNK_TRIANGLES else (False,)
+    It is mended: what touches itself would lose triangles or be drawn apart at the end, when it was measured already.
+    """
+    if not len(levels):
+        return body
+    surface = Surface(body.points, body.triangles[np.argsort(levels, kind="stable")])
+    counts = np.bincount(levels, minlength=_LAST_LEVEL + 1).tolist()
+    reducers = [*(_within(error * deviation_mm) for error in _ERRORS), _as_it_is]
+    groups = [_Group(count, reduce) for count, reduce in zip(counts, reducers, strict=True) if count]
+    shifts = (False, True) if len(levels) > _CHUNK_TRIANGLES else (False,)
     for is_shifted in shifts:
-        surface = _pass(surface, _within(error_mm), is_shifted=is_shifted, check=check)
-    return surface
+        check()
+        surface, left = _pass(surface, groups, is_shifted=is_shifted, check=check)
+        # What was one chunk has no borders within, for which there is the second pass.
+        groups = [
+            _Group(count, group.reduce if group.count > _CHUNK_TRIANGLES else _as_it_is)
+            for count, group in zip(left, groups, strict=True)
+            if count
+        ]
+    return checked(surface)[0]
+
+
+def _as_it_is(
+    points: NDArray[np.float64], triangles: NDArray[np.int32]
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    return points, triangles
 
 
 def _to_share(share: float) -> _Reducer:
@@ -216,33 +280,62 @@ class _Chunk:
     border: NDArray[np.int64]
 
 
-def _pass(surface: Surface, reduce: _Reducer, *, is_shifted: bool, check: Callable[[], None]) -> Surface:
-    bounds = _bounds(len(surface.triangles), is_shifted=is_shifted)
+@dataclass(frozen=True)
+class _Group:
+    """How many triangles in a row are reduced alike, and by what."""
+
+    count: int
+    reduce: _Reducer
+
+
+def _pass(
+    surface: Surface, groups: list[_Group], *, is_shifted: bool, check: Callable[[], None]
+) -> tuple[Surface, list[int]]:
+    """Return the surface with fewer triangles, and how many are left of each group.
+
+    Several groups stay as they are where the library would not see a border between them.
+    """
+    bounds = _bounds(groups, is_shifted=is_shifted)
     if len(bounds) == _ENDS_OF_ONE:
-        points, triangles = reduce(surface.points.astype(np.float64), surface.triangles)
-        return Surface(points.astype(np.float32), triangles)
+        points, triangles = groups[0].reduce(surface.points.astype(np.float64), surface.triangles)
+        return Surface(points.astype(np.float32), triangles), [len(triangles)]
     splitter = _Splitter(surface, bounds)
     if splitter.has_odd_edges:
+        if len(groups) > 1:
+            return surface, [group.count for group in groups]
         mended = taken_apart(surface)
-        splitter = _Splitter(mended, _bounds(len(mended.triangles), is_shifted=is_shifted))
+        groups = [_Group(len(mended.triangles), groups[0].reduce)]
+        bounds = _bounds(groups, is_shifted=is_shifted)
+        splitter = _Splitter(mended, bounds)
+    group_of = np.searchsorted(np.cumsum([group.count for group in groups]), bounds[:-1], side="right")
 
     def work(numbers: range) -> list[NDArray[np.float32] | NDArray[np.int32]]:
         done: list[NDArray[np.float32] | NDArray[np.int32]] = []
         for number in numbers:
             check()
-            done += _reduced_chunk(splitter.chunk(number), reduce)
+            done += _reduced_chunk(splitter.chunk(number), groups[group_of[number]].reduce)
         return done
 
-    return splitter.joined(_shared_out(work, splitter.count, surface))
+    parts = _shared_out(work, splitter.count, surface)
+    left = np.bincount(group_of, weights=[len(triangles) for triangles in parts[1::2]], minlength=len(groups))
+    return splitter.joined(parts), left.astype(int).tolist()
 
 
-def _bounds(count: int, *, is_shifted: bool) -> NDArray[np.int64]:
+def _bounds(groups: list[_Group], *, is_shifted: bool) -> NDArray[np.int64]:
+    first, ends = 0, [np.zeros(1, np.int64)]
+    for group in groups:
+        ends.append(first + _chunk_ends(group.count, is_shifted=is_shifted))
+        first += group.count
+    return np.concatenate(ends)
+
+
+def _chunk_ends(count: int, *, is_shifted: bool) -> NDArray[np.int64]:
     chunks = -(-count // _CHUNK_TRIANGLES)
     chunks += chunks > 1 and chunks % 2  # every other one is the second process's: each has half of the triangles
     edges = np.linspace(0, count, chunks + 1)
-    if is_shifted:
+    if is_shifted and count > 1:
         edges = np.concatenate(([0.0], (edges[1:] + edges[:-1]) / 2, [float(count)]))
-    return edges.astype(np.int64)
+    return edges[1:].astype(np.int64)
 
 
 def _shared_out(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,20 @@ def bounding_box(surface: Surface) -> BoundingBox:
     return BoundingBox(low_mm=rounded(surface.points.min(axis=0)), high_mm=rounded(surface.points.max(axis=0)))
 
 
+@dataclass(frozen=True)
+class Beyond:
+    """Points that are too far from a surface.
+
+    Attributes
+    ----------
+    points : their numbers.
+    nearest : of each, the number of the triangle nearest to it.
+    """
+
+    points: NDArray[np.int64]
+    nearest: NDArray[np.int64]
+
+
 class SurfaceLocator:
     """Finds what of a surface, one triangle at least, is nearest to a point or in the way of a ray."""
 
@@ -75,15 +90,19 @@ class SurfaceLocator:
             samples=len(points_mm),
         )
 
-    def is_within(self, points_mm: NDArray[np.float32], most_mm: float) -> bool:
-        """Whether none of `points_mm` (n, 3) is farther than `most_mm` from this surface."""
-        nearest, cell, part, square = [0.0, 0.0, 0.0], reference(0), reference(0), _real()
+    def beyond(self, points_mm: NDArray[np.float32], most_mm: float) -> Beyond:
+        """Return which of `points_mm` (n, 3) are farther than `most_mm` from this surface."""
+        found: list[tuple[int, int]] = []
+        nearest, part, square = [0.0, 0.0, 0.0], reference(0), _real()
+        cell: Any = reference(0)
+        most = most_mm * most_mm
         for first in range(0, len(points_mm), _POINTS_AT_ONCE):
-            for point in points_mm[first : first + _POINTS_AT_ONCE].tolist():
+            for number, point in enumerate(points_mm[first : first + _POINTS_AT_ONCE].tolist(), first):
                 self._locator.FindClosestPoint(point, nearest, cell, part, square)
-                if square.get() > most_mm * most_mm:
-                    return False
-        return True
+                if square.get() > most:
+                    found.append((number, cell.get()))
+        numbers = np.array(found, np.int64).reshape(-1, 2)
+        return Beyond(numbers[:, 0], numbers[:, 1])
 
     def thickness(self, samples: int = _THICKNESS_SAMPLES) -> Thickness | None:
         """Measure walls from the middle of triangles, evenly chosen, along a ray inward; None if no ray hits."""
