@@ -17,7 +17,7 @@ from pacs.mesh import pipeline, preview
 from pacs.mesh.assessment import notices
 from pacs.mesh.errors import EmptyPart, MeshCancelled
 from pacs.mesh.field import sealed
-from pacs.mesh.recipe import Format, MaskSelection, Recipe
+from pacs.mesh.recipe import Box, Format, MaskSelection, Recipe
 from pacs.mesh.report import Deviation, Report
 from pacs.mesh.stages import Stage
 from pacs.mesh.volume import Volume
@@ -150,6 +150,24 @@ def test_several_parts_share_the_triangles(tmp_path: Path) -> None:
     assert report.parts[1].level is None
     assert report.parts[1].volume_mm3 == pytest.approx(mask.voxels.sum(), rel=0.03)
     assert [file.name for file in report.files] == ["model.glb", "model-ball.stl", "model-core.stl"]
+
+
+@pytest.mark.parametrize(("slices", "told"), [(1, True), (12, False)])
+def test_thin_segment_that_loses_volume_is_told(tmp_path: Path, *, slices: int, told: bool) -> None:
+    """One slice of 5 x 5 voxels ends up as a fraction of them, and the report says how much; a thick block does not."""
+    voxels = np.zeros((20, 24, 24), np.uint8)
+    size = 5 if slices == 1 else 12
+    voxels[4 : 4 + slices, 5 : 5 + size, 5 : 5 + size] = 1
+    mask = volume_of(voxels, np.diag([1.0, 1.0, 3.75, 1.0]), unit="")
+    recipe = Recipe.model_validate({"parts": [{"name": "x", "select": {"kind": "segment", "number": 1}}]})
+    report = pipeline.make(ArraySource(mask, {1: mask}), recipe, tmp_path)
+    (part,) = report.parts
+    assert part.mask_mm3 == pytest.approx(voxels.sum() * 3.75)
+    lost = [notice.values for notice in report.notices if notice.code == "volume_lost"]
+    values = {"part": "x", "volume_mm3": part.volume_mm3, "mask_mm3": part.mask_mm3}
+    assert lost == ([values] if told else [])
+    boxed = recipe.model_copy(update={"box_mm": Box(x_mm=(0, 9), y_mm=(0, 9), z_mm=(0, 90))})
+    assert pipeline.make(ArraySource(mask, {1: mask}), boxed, tmp_path).parts[0].mask_mm3 is None
 
 
 def test_segment_alone_needs_no_images(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from pacs.mesh.volume import Volume
 
 THIN_WALL_MM = 0.8
 """Walls under two lines of the usual 0.4 mm nozzle do not print."""
+_LEAST_OF_MASK = 0.9
 _NO_DEVIATION = Deviation(mean_mm=0.0, p99_mm=0.0, max_mm=0.0, samples=0)
 _MOST_SEARCHED = 1_000_000
 _PROGRAMS = ("numpy", "scipy", "vtk", "fast-simplification", "manifold3d", "pydicom", "imagecodecs")
@@ -76,7 +77,7 @@ class RoughPart:
     ----------
     affine : (column, row, slice, 1) of the isosurface -> mm in the coordinates of the file.
     values : real values that were selected; None for masks.
-    pieces, pieces_dropped : see `PartReport`.
+    pieces, pieces_dropped, mask_mm3 : see `PartReport`.
     full_triangles : of the isosurface, before slivers went.
     samples : shape (n, 3), vertices of the full isosurface in mm, evenly chosen, without those of specks.
     specks_dropped : see `PartReport`.
@@ -91,6 +92,7 @@ class RoughPart:
     full_triangles: int
     samples: NDArray[np.float32]
     specks_dropped: int = 0
+    mask_mm3: float | None = None
 
 
 def part_report(rough: RoughPart, surface: Surface, edges: EdgeCheck, *, is_full: bool) -> PartReport:
@@ -116,6 +118,7 @@ def part_report(rough: RoughPart, surface: Surface, edges: EdgeCheck, *, is_full
         pieces_dropped=rough.pieces_dropped,
         specks_dropped=rough.specks_dropped,
         volume_mm3=round(volume_mm3, 3),
+        mask_mm3=None if rough.mask_mm3 is None else round(rough.mask_mm3, 3),
         area_mm2=round(area_mm2, 3),
         bounding_box=bounding_box(surface),
         is_watertight=edges.is_watertight,
@@ -171,6 +174,9 @@ def _part_notices(part: PartReport) -> list[Notice]:
         found.append(Notice(code="open_edges", values={"part": part.name, "edges": edges}))
     elif part.edges.welded_edges:
         found.append(Notice(code="touching_edges", values={"part": part.name, "edges": part.edges.welded_edges}))
+    if part.mask_mm3 is not None and part.volume_mm3 < _LEAST_OF_MASK * part.mask_mm3:
+        lost = {"part": part.name, "volume_mm3": part.volume_mm3, "mask_mm3": part.mask_mm3}
+        found.append(Notice(code="volume_lost", values=lost))
     if part.thickness is not None and part.thickness.p01_mm < THIN_WALL_MM:
         found.append(Notice(code="thin_wall", values={"part": part.name, "p01_mm": part.thickness.p01_mm}))
     return found

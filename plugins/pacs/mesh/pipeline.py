@@ -171,6 +171,7 @@ class _Making:
             values=selected.values,
             pieces=selected.pieces,
             pieces_dropped=selected.pieces_dropped,
+            mask_mm3=selected.mask_mm3,
             unit=volume.unit,
             full_triangles=len(surface.triangles),
             samples=some.moved(affine).points,

@@ -26,7 +26,8 @@ class Notice(_Model):
 
     Codes are those of `pacs.mesh.volume.Warning`, and those of this package: `open_edges`, `touching_edges` (STL
     readers that weld by coordinates see edges of four triangles), `thin_wall`, `target_missed`, `deviation_missed`
-    (smoothing counts, too), `specks_dropped` (pieces and cavities under `size_mm`, of which reduction left nothing).
+    (smoothing counts, too), `specks_dropped` (pieces and cavities under `size_mm`, of which reduction left nothing),
+    `volume_lost` (a segment that is thin or small encloses less than its voxels fill).
     """
 
     code: str
@@ -99,6 +100,7 @@ class PartReport(_Model):
     full_triangles : of the isosurface before any reduction.
     pieces, pieces_dropped : connected pieces of the tissue that stayed and that `keep` took away.
     specks_dropped : pieces and cavities that reduction left out, being smaller than twice the deviation asked for.
+    mask_mm3 : what the voxels of a segment or region fill, where all of it was meshed; None else.
     deviation : nothing where the isosurface is given as it is; None where nothing is left of the part.
     thickness : None where it was not measured: of more than a million triangles as they were made.
     """
@@ -115,6 +117,7 @@ class PartReport(_Model):
     pieces_dropped: int
     specks_dropped: int = 0
     volume_mm3: float
+    mask_mm3: float | None = None
     area_mm2: float
     bounding_box: BoundingBox
     is_watertight: bool

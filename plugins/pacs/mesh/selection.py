@@ -35,6 +35,7 @@ class Selected:
     affine : (column, row, slice, 1) of the field -> LPS mm.
     values : real values that were selected; None for masks.
     pieces, pieces_dropped : connected pieces that stayed and that were taken away; None if nobody asked for them.
+    mask_mm3 : what the voxels of a mask fill; None for others, and where the mask was changed.
     """
 
     field: Field
@@ -42,6 +43,7 @@ class Selected:
     values: ValueRange | None
     pieces: int | None = None
     pieces_dropped: int = 0
+    mask_mm3: float | None = None
 
 
 def select(part: Part, recipe: Recipe, volume: Volume, check: Callable[[], None] = lambda: None) -> Selected:
@@ -69,7 +71,8 @@ def select(part: Part, recipe: Recipe, volume: Volume, check: Callable[[], None]
     reach = _closing_reach(recipe.close_holes_mm, volume)
     if any(reach):
         field = ClosedField(field, reach)
-    selected = Selected(field, whole.affine, whole.values, whole.pieces, dropped)
+    mask_mm3 = whole.mask_mm3 if field is whole.field else None
+    selected = Selected(field, whole.affine, whole.values, whole.pieces, dropped, mask_mm3)
     if recipe.keep is Keep.ALL and not recipe.min_volume_mm3:
         return selected
     pieces = find_pieces(field, check=check)
@@ -97,15 +100,20 @@ def _mask(volume: Volume) -> Selected:
         first, last = int(used[0]) - _MASK_EDGE_VOXELS, int(used[-1]) + _MASK_EDGE_VOXELS + 1
         box.append((max(0, first), min(volume.voxels.shape[axis], last)))
     voxels, affine = _cropped(volume.voxels, volume.geometry.affine, box)
-    return Selected(MaskField(voxels, _level_of_same_volume(voxels, least), least), affine, None)
+    filled = sum(int(np.count_nonzero(one >= least)) for one in voxels)
+    field = MaskField(voxels, _level_of_same_volume(voxels, least, filled), least)
+    return Selected(field, affine, None, mask_mm3=filled * volume.geometry.voxel_volume_mm3)
 
 
-def _level_of_same_volume(mask: Slab, least: int) -> float:
+def _level_of_same_volume(mask: Slab, least: int, wanted: int) -> float:
     """Return the level at which the surface encloses as much as the voxels fill, as near as voxels keep their side.
 
     A blurred body is smaller, the more so the smaller it is; large ones are not, within 3 in 1000.
+
+    Parameters
+    ----------
+    wanted : how many voxels are in.
     """
-    wanted = sum(int(np.count_nonzero(one >= least)) for one in mask)
     if wanted > _LARGE_MASK_VOXELS:
         return 0.0
     low, high = (volume_and_area(extract(MaskField(mask, level, least)))[0] for level in (-_LEVEL_STEP, 0.0))

@@ -132,6 +132,10 @@ NOTICE_WORDS = {
         "%(part)s: in places it is %(max_mm)s mm off the full surface, asked for was %(wanted_mm)s mm at most. "
         "Smoothing counts, too."
     ),
+    "volume_lost": N_(
+        "%(part)s: the model encloses %(volume_mm3)s mm³, the voxels of the segment fill %(mask_mm3)s mm³: what is "
+        "thin or small loses volume."
+    ),
     "specks_dropped": N_(
         "%(part)s: specks under %(size_mm)s mm, pieces or cavities, were left out: %(count)s. A smaller deviation "
         "keeps more of them."
