@@ -206,6 +206,9 @@ def test_each_notice_has_its_words(made: Pages, code: str) -> None:
         "wanted",
         "max_mm",
         "wanted_mm",
+        "size_mm",
+        "volume_mm3",
+        "mask_mm3",
     )
     kind, _, kernel = code.partition("_") if code.startswith("kernel") else (code, "", "")
     values: dict[str, float | str] = dict.fromkeys(names, 1.25) | ({"is": kernel} if kernel else {})
