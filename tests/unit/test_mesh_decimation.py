@@ -83,6 +83,15 @@ def test_deviation_is_kept_at_every_vertex_of_noise(deviation_mm: float) -> None
     assert SurfaceLocator(mended).deviation(full.points[~found.is_left_out]).max_mm <= deviation_mm
 
 
+def test_borders_of_chunks_go_in_the_second_pass(bone: Surface, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In chunks a surface needs hardly more triangles than as one."""
+    whole = reduced_within(bone, 0.5).surface
+    _small_chunks(monkeypatch)
+    chunks = reduced_within(bone, 0.5).surface
+    assert wrong_edges(chunks) == 0
+    assert len(chunks.triangles) < 1.05 * len(whole.triangles)
+
+
 def test_more_deviation_gives_fewer_triangles_of_noise() -> None:
     """The few thin places that are too far off stay as they are, not all that they hang together with."""
     noise = ndimage.gaussian_filter(np.random.default_rng(1).normal(0, 1, (40, 40, 40)), 1.2)

@@ -217,9 +217,10 @@ def _reduced_by_levels(
     counts = np.bincount(levels, minlength=_LAST_LEVEL + 1).tolist()
     reducers = [*(_within(error * deviation_mm) for error in _ERRORS), _as_it_is]
     groups = [_Group(count, reduce) for count, reduce in zip(counts, reducers, strict=True) if count]
-    shifts = (False, True) if len(levels) > _CHUNK_TRIANGLES else (False,)
-    for is_shifted in shifts:
+    for number in range(2 if len(levels) > _CHUNK_TRIANGLES else 1):
         check()
+        # What became one chunk has no borders to be elsewhere.
+        is_shifted = number > 0 and any(group.count > _CHUNK_TRIANGLES for group in groups)
         surface, left = _pass(surface, groups, is_shifted=is_shifted, check=check)
         # What was one chunk has no borders within, for which there is the second pass.
         groups = [
