@@ -274,7 +274,8 @@ def test_backups_go_on(restored: tuple[PreparedServer, Loss]) -> None:
     """The restored server saves to the same places, without sending everything once more, and the drill is good."""
     server, _ = restored
     for unit in ("files", "database@full", "nightly"):
-        assert server.run(f"systemctl start pacs-backup-{unit}.service", 600).returncode == 0, unit
+        started = server.run(f"systemctl start pacs-backup-{unit}.service", 600)
+        assert started.returncode == 0, server.ask(f"journalctl -u pacs-backup-{unit}.service -o cat -n 30")
     sent = json.loads(server.ask("cat /var/lib/pacs-backup/status/files.clinic.json"))
     assert sent["outcome"] == "done"
     assert server.run("systemctl start pacs-backup-drill.service", 900).returncode == 0
