@@ -270,6 +270,12 @@ def test_reports_are_those_that_were_made(restored: tuple[PreparedServer, Loss])
     assert set(loss.reports) <= set(server.ask(f"sha256sum {REPORTS}/*").splitlines())
 
 
+def test_database_is_watched_again(restored: tuple[PreparedServer, Loss]) -> None:
+    """The restored database lets in who looks at it for the alarms, though the new server made a password of its own."""
+    server, _ = restored
+    assert "\npg_up 1\n" in server.ask("curl -sS http://127.0.0.1:9187/metrics")
+
+
 def test_backups_go_on(restored: tuple[PreparedServer, Loss]) -> None:
     """The restored server saves to the same places, without sending everything once more, and the drill is good."""
     server, _ = restored

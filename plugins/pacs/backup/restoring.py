@@ -111,8 +111,7 @@ class DatabaseRestore:
             self._start_again()
             raise
         if fetched:
-            self._aside.move(self._settings.repository)
-            fetched.rename(self._settings.repository)
+            self._replace_repository(fetched)
         self._aside.move(cluster)
         beside.rename(cluster)
         self._aside.end()
@@ -131,23 +130,16 @@ class DatabaseRestore:
         beside = self._settings.cluster.with_name(f"{self._settings.cluster.name}.restored")
         shutil.rmtree(beside, ignore_errors=True)  # of an attempt that was cut off
         beside.mkdir(mode=0o700, parents=True)
-        self._give_to_owner(beside)
         return beside
 
-    def _give_to_owner(self, folder: Path) -> None:
-        """Give a folder to whom cluster and repository belong."""
-        known = (self._settings.repository, self._settings.cluster)
-        if owned := next((path for path in known if path.exists()), None):
-            programs.run(["chown", "-R", "--reference", owned, folder])
-
     def _fill(self, beside: Path, repository: Path) -> None:
-        """Have pgBackRest restore into a folder. Raise ProgramError."""
+        """Have pgBackRest restore into a folder; as root it gives each file to whom it belonged. Raise ProgramError."""
         command = ["pgbackrest", f"--config={self._settings.configuration}", f"--stanza={self._settings.stanza}"]
         command += ["--log-level-file=off", f"--process-max={os.cpu_count() or 1}"]
         # As environment they are not written into the restored cluster, which asks for its log when both are in place.
         paths = {"PGBACKREST_PG1_PATH": str(beside), "PGBACKREST_REPO1_PATH": str(repository)}
         words = [*command, "restore", *recovery_options(self._target)]
-        programs.run(programs.as_owner(beside, words), environment=paths)
+        programs.run(words, environment=paths)
 
     def _stop(self) -> None:
         """Stop Orthanc and PostgreSQL. Raise BackupError: it still runs."""
@@ -194,7 +186,6 @@ class DatabaseRestore:
         shutil.rmtree(fetched, ignore_errors=True)  # of an attempt that was cut off
         fetched.mkdir(mode=0o750)
         database.fetch(place, fetched, self._moment)
-        self._give_to_owner(fetched)
         return fetched
 
     def _copy_at(self, place: Place) -> str:
@@ -233,6 +224,14 @@ class DatabaseRestore:
     @property
     def _moment(self) -> datetime | None:
         return datetime.fromisoformat(self._target["time"]) if "time" in self._target else None
+
+    def _replace_repository(self, fetched: Path) -> None:
+        """Take what was fetched into use; the former is kept."""
+        repository = self._settings.repository
+        if owned := next((path for path in (repository, self._settings.cluster) if path.exists()), None):
+            programs.run(["chown", "-R", "--reference", owned, fetched])
+        self._aside.move(repository)
+        fetched.rename(repository)
 
 
 def orphans_plan(site: Site) -> tuple[Plan, list[Path]]:

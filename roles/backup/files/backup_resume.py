@@ -7,6 +7,7 @@ Without all this the whole archive would be sent to every place once more.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import sys
@@ -33,6 +34,8 @@ CATALOG = "catalog.db"
 
 def main() -> int:
     """Put the catalog in place and complete it."""
+    # PostgreSQL's user, who is in the group, writes the trail as well.
+    os.umask(0o002)
     settings = load(SETTINGS)
     with Site.of(load(RESTORE / "backup.yml"), RESTORE / "credentials").place("restore") as place:
         if last := next(points.of(place), None):
