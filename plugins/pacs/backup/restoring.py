@@ -133,7 +133,7 @@ class DatabaseRestore:
         return beside
 
     def _fill(self, beside: Path, repository: Path) -> None:
-        """Have pgBackRest restore into a folder; as root it gives each file to whom it belonged. Raise ProgramError."""
+        """Have pgBackRest restore into a folder; as root it gives files to whom they belonged. Raise ProgramError."""
         command = ["pgbackrest", f"--config={self._settings.configuration}", f"--stanza={self._settings.stanza}"]
         command += ["--log-level-file=off", f"--process-max={os.cpu_count() or 1}"]
         # As environment they are not written into the restored cluster, which asks for its log when both are in place.
