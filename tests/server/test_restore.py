@@ -271,7 +271,7 @@ def test_reports_are_those_that_were_made(restored: tuple[PreparedServer, Loss])
 
 
 def test_database_is_watched_again(restored: tuple[PreparedServer, Loss]) -> None:
-    """The restored database lets in who looks at it for the alarms, though the new server made a password of its own."""
+    """The restored database lets in who watches it, though the new server had made a password of its own."""
     server, _ = restored
     assert "\npg_up 1\n" in server.ask("curl -sS http://127.0.0.1:9187/metrics")
 
