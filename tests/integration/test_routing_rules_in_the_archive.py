@@ -135,7 +135,7 @@ def test_stable_study_is_decided_ordered_and_labelled(archive: RunningPacs) -> N
     study = stored(archive, head_ct())
     decision = waited(decided(archive, study, Event.STUDY_STABLE))
     assert (decision.rules, decision.targets, decision.version) == (["Head CT"], ["nobody"], 1)
-    assert waited(lambda: labels(archive, study)) == {"head", "routed"}
+    assert waited(lambda: labels(archive, study) == {"head", "routed"})
     row = deliveries(archive, study)["nobody"]
     assert (row.rule, row.urgency, row.reason) == ("Head CT", 10, "study stable")
 
@@ -144,7 +144,7 @@ def test_fallback_takes_what_no_rule_meets(archive: RunningPacs) -> None:
     """A study that meets no rule of its event is left to the fallback."""
     study = stored(archive, dicom_image(Modality="US"))
     assert waited(decided(archive, study, Event.STUDY_STABLE)).rules == ["fallback"]
-    assert waited(lambda: labels(archive, study)) == {"unrouted"}
+    assert waited(lambda: labels(archive, study) == {"unrouted"})
 
 
 def test_label_that_is_set_asks_once(archive: RunningPacs) -> None:
