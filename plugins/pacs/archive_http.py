@@ -83,7 +83,7 @@ class HttpArchive:
         ask = partial(self._client.request, method, f"{self._client.url}{path}", **body)
         try:
             response: httpx.Response = ask()
-        except httpx.RemoteProtocolError:
+        except (httpx.RemoteProtocolError, httpx.ReadError):
             if method != "GET":
                 raise
             response = ask()

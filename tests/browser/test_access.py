@@ -110,6 +110,7 @@ def test_referring_doctor_sees_the_image_in_both_viewers(browser: Browser, signe
         page.get_by_role("link", name="Visor de Orthanc").click()
         canvas = page.locator("canvas").first
         canvas.wait_for(timeout=SECONDS * 1000)
+        give_up_at = time.monotonic() + SECONDS
         while bright_share(canvas) < 0.1:
             assert time.monotonic() < give_up_at, "no image in Orthanc's viewer"
             time.sleep(0.2)

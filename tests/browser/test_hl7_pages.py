@@ -271,11 +271,11 @@ def test_pages_work_without_javascript(browser: Browser, pacs: RunningPacs, stor
         page.get_by_role("link", name="OVELAR, Ana").click()
         page.locator("summary", has_text="Status").click()
         page.get_by_role("button", name="Ready").click()
-        assert page.locator(".lead .tag").inner_text() == "Ready"
+        expect(page.locator(".lead .tag")).to_have_text("Ready")
         page.goto("/pacs/hl7/mapping")
         page.get_by_label("Message", exact=True).fill("nothing")
         page.get_by_role("button", name="Show what it becomes").click()
-        assert "would not be accepted" in page.locator("#trial").inner_text()
+        expect(page.locator("#trial")).to_contain_text("would not be accepted")
 
 
 def reload_until(page: Page, is_there: object) -> None:

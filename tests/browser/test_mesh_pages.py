@@ -18,12 +18,14 @@ DESK = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
 # Telling of the driver, no fault of the page.
 _CHATTER = ("GPU stall", "GL Driver Message")
-# How many pixels of the stage are neither transparent nor all alike: a model is drawn.
+# How many pixels of the stage are neither transparent nor all alike: a model is drawn. A stage that rests has none to
+# give: it is woken, as when somebody comes back to the page.
 DRAWN = """() => {
   const stage = document.querySelector("#stage");
   const copy = document.createElement("canvas");
   [copy.width, copy.height] = [stage.width, stage.height];
   const context = copy.getContext("2d");
+  document.dispatchEvent(new Event("visibilitychange"));
   return new Promise((resolve) => requestAnimationFrame(() => {
     context.drawImage(stage, 0, 0);
     const { data } = context.getImageData(0, 0, copy.width, copy.height);
@@ -109,8 +111,8 @@ def test_preview_follows_threshold_tissues_and_box(browser: Browser, archive: Mo
         page.get_by_text("Only a part of the body").click()
         previews(page, 2)
         page.get_by_label("Feet", exact=True).fill("500")
-        previews(page, 3)
-        assert page.evaluate(triangles) < whole
+        # Not counted: a histogram that comes late gives a preview more.
+        until(page, f"{triangles} < {whole}")
         page.get_by_role("button", name="Another tissue").click()
         page.get_by_role("combobox", name="Tissue").last.select_option("skin")
         until(page, f"{triangles} > {whole} * 0.7")

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import select
 
 from fixtures.browsers import chromium
 from fixtures.page_checks import LOW_CONTRAST, NAMELESS, OUT_OF_SIGHT, TOO_SMALL
 from fixtures.routed_studies import RULES, store_deliveries, write_routing
 from fixtures.running_pacs import RunningPacs, running
+from fixtures.study_rows import store_rows, study_row
 from fixtures.worklist_entries import database_of
+from pacs.database import Database
+from pacs.studies.models import StudyRecord
 
 DESK = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
 NEW_RULES = RULES.replace("at least 16", "at least 18")
+COMPARED_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +38,25 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPacs]:
     """Run an archive with rules, targets, and deliveries in every state."""
     data = tmp_path_factory.mktemp("pacs")
     write_routing(data / "plugins" / "routing")
-    with running(data) as started:
-        with database_of(data) as database:
+    with database_of(data) as database:
+        database.migrate()
+        # Orthanc has none of these studies: when the archive has started it takes them from its index, once.
+        store_rows(database, study_row())
+        with running(data) as started:
+            wait_until_compared(database)
             started.studies = store_deliveries(database)  # type: ignore[attr-defined]  # for the addresses below
-        yield started
+            yield started
+
+
+def wait_until_compared(database: Database) -> None:
+    """Wait until the archive has compared its index with Orthanc, and taken out what was there before."""
+    give_up_at = time.monotonic() + COMPARED_SECONDS
+    while True:
+        with database.session() as session:
+            if session.scalars(select(StudyRecord.id)).first() is None:
+                return
+        assert time.monotonic() < give_up_at, "the index was not compared with Orthanc"
+        time.sleep(0.1)
 
 
 def opened(browser: Browser, archive: RunningPacs, address: str, **options: object) -> Page:

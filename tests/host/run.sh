@@ -14,7 +14,7 @@ trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$place"' EXIT
 fail() { echo "FAILED: $*"; sed 's/^/  | /' "$log"; exit 1; }
 passed() { echo "passed: $*"; }
 wait_for() { # wait_for <what> <command>: until it succeeds, or fails the test
-  for _ in $(seq 300); do if eval "$2"; then return; fi; sleep 0.1; done
+  for _ in $(seq 900); do if eval "$2"; then return; fi; sleep 0.1; done
   fail "$1"
 }
 answers() { exec 3<>"/dev/tcp/127.0.0.1/$PACS_HTTP_PORT"; } 2>/dev/null
@@ -34,6 +34,7 @@ passed "make run is ready, and Ctrl-C ends it with 0"
 
 # --- SIGTERM, and the data of before ---
 [ -s "$PACS_DATA_DIR/orthanc/index" ] || fail "no index was kept in $PACS_DATA_DIR"
+: >"$log" # else READY may still be the first run's
 orthanc/root/run.sh >"$log" 2>&1 & archive=$!
 wait_for "it never became ready again" 'grep -q READY "$log"'
 passed "it starts again on the data of before"

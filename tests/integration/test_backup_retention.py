@@ -189,7 +189,7 @@ def test_hole_in_the_log_is_told_and_ends_with_the_next_base_backup(
         for number in range(3):
             site.store(images(tmp_path, study=f"after-{number}", slices=1))
             assert site.command("files") == 0
-        wait_for_log(site)
+        site.wait_for_log()
         pieces = sorted((tmp_path / "pgbackrest/archive/main").glob("*/*/*.zst"))
         pieces[-2].unlink()
         assert site.command("ship") == 1
@@ -197,7 +197,6 @@ def test_hole_in_the_log_is_told_and_ends_with_the_next_base_backup(
         assert until(site) == promised
         assert site.command("database", "incr") == 0
         assert site.command("files") == 0
-        wait_for_log(site)
         assert site.command("ship") == 0
         assert until(site) > promised
         with site.site().place("disk") as place:
@@ -213,15 +212,6 @@ def until(site: BackupSite) -> datetime:
     """Return the last moment that the disk promises."""
     with site.site().place("disk") as place:
         return copies.ranges(copies.at(place))[-1][1]
-
-
-def wait_for_log(site: BackupSite) -> None:
-    """Wait until PostgreSQL has handed over all that it has closed."""
-    give_up_at = time.monotonic() + 60
-    waiting = Path(site.cluster._folder) / "data/pg_wal/archive_status"
-    while any(waiting.glob("*.ready")):
-        assert time.monotonic() < give_up_at
-        time.sleep(0.05)
 
 
 def test_no_backup_runs_while_the_database_is_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

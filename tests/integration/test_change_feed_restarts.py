@@ -250,7 +250,7 @@ def test_orthanc_on_postgresql_loses_nothing(
             sent = senders.map(lambda _: _store_stubbornly(orthanc), range(40))
             listening.drain()
             series = [each["ParentSeries"] for each in sent]
-        listening.drain_until(lambda: listening.kinds()["StableSeries"] >= 40)
+        listening.drain_until(lambda: all(listening.kinds()[kind] >= 40 for kind in ("StableSeries", "StableStudy")))
         told = {key: times for key, times in listening.told().items() if key[0].endswith("Series")}
         assert told == {(kind, each): 1 for kind in ("NewSeries", "StableSeries") for each in series}
         assert len(listed(database)) == 40

@@ -16,6 +16,7 @@ from fixtures.running_pacs import RunningPacs, running
 from fixtures.stations import store_all
 from fixtures.worklist_entries import database_of, enter, entry
 from pacs.routing.decisions.journal import Decision, DecisionJournal
+from pacs.routing.decisions.models import MarkRecord
 from pacs.routing.delivery.models import DeliveryRecord
 from pacs.routing.rules.triggers import Event
 
@@ -130,6 +131,12 @@ def labels(archive: RunningPacs, study: str) -> set[str]:
     return set(archive.archive.get_json(f"/studies/{study}/labels"))
 
 
+def is_watched(archive: RunningPacs, label: str) -> bool:
+    """Tell whether the watch waits for a label."""
+    with database_of(archive.data_directory) as database, database.session() as session:
+        return session.get(MarkRecord, ("label", label)) is not None
+
+
 def test_stable_study_is_decided_ordered_and_labelled(archive: RunningPacs) -> None:
     """Conditions on sequences, the sender and its address are met; the order and the labels follow."""
     study = stored(archive, head_ct())
@@ -151,8 +158,8 @@ def test_label_that_is_set_asks_once(archive: RunningPacs) -> None:
     """A label that somebody sets at Orthanc asks the rules that wait for it, others don't."""
     study = stored(archive, dicom_image(Modality="US"))
     waited(decided(archive, study, Event.STUDY_STABLE))
-    # The watch must have looked once before: what was labelled earlier is no news.
-    time.sleep(6)
+    # What was labelled before the watch first looked is no news.
+    waited(lambda: is_watched(archive, "urgent"))
     archive.archive.put_json(f"/studies/{study}/labels/urgent", {})
     decision = waited(decided(archive, study, Event.LABEL_SET))
     assert (decision.detail, decision.targets) == ("urgent", ["here"])

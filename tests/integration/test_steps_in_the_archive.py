@@ -26,7 +26,7 @@ from fixtures.hospital_system import HospitalSystem, field_of, hospital_system
 from fixtures.performed_steps import MODALITY, begun, change, create, ended, modality, reference
 from fixtures.ports import free_port
 from fixtures.running_pacs import RunningPacs, running, start
-from fixtures.stations import register, store_all, wait_for_port
+from fixtures.stations import leave_answers_to_their_askers, register, store_all, wait_for_port
 from fixtures.worklist_entries import database_of, entry
 from pacs.worklist.statuses import StepStatus
 from pacs.worklist.steps import StepSelector, Version
@@ -49,9 +49,10 @@ class Ris:
         handlers = [(evt.EVT_N_CREATE, self._create), (evt.EVT_N_SET, self._change)]
         self.server = entity.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
 
-    def notified(self) -> list[Dataset]:
-        """Return the notifications that came."""
-        return [step for sop_class, _, step in self.created if sop_class == InstanceAvailabilityNotification]
+    def notified(self, order: dict[str, str]) -> list[Dataset]:
+        """Return the notifications of an order's study that came."""
+        notices = [step for sop_class, _, step in self.created if sop_class == InstanceAvailabilityNotification]
+        return [notice for notice in notices if notice.StudyInstanceUID == order["StudyInstanceUID"]]
 
     def _create(self, event: evt.Event) -> tuple[int, Dataset]:
         request = event.request
@@ -160,7 +161,9 @@ def test_step_with_mpps_is_told_from_begin_to_study(
     wait_until(lambda: uid in [changed for changed, _ in ris.changed])
     (forwarded,) = [each for _, created, each in ris.created if created == uid]
     assert str(forwarded.PatientName) == str(step.PatientName)
-    (notice,) = [each for each in ris.notified() if each.StudyInstanceUID == order["StudyInstanceUID"]]
+    # Told by another thread than the reports.
+    wait_until(lambda: bool(ris.notified(order)))
+    (notice,) = ris.notified(order)
     (series,) = notice.ReferencedSeriesSequence
     (instance,) = series.ReferencedSOPSequence
     assert instance.ReferencedSOPInstanceUID == image.SOPInstanceUID
@@ -273,6 +276,7 @@ def test_storage_is_committed_to_the_modality_that_asks(archive: RunningPacs) ->
     association = entity.associate(
         "127.0.0.1", archive.dicom_port, contexts=[build_context(StorageCommitmentPushModel)], ae_title=archive.aet
     )
+    leave_answers_to_their_askers(association)
     status, _ = association.send_n_action(request, 1, StorageCommitmentPushModel, UID("1.2.840.10008.1.20.1.1"))
     association.release()
     try:

@@ -100,19 +100,21 @@ def test_refresh_copies_what_lists_show(index: StudyIndex, orthanc: OrthancAlone
         assert search(session, StudyQuery(text="山田太郎 n-77", description="torax")).total == 1
 
 
-def test_refresh_tells_size_once_stable(index: StudyIndex, orthanc: OrthancAlone, database: Database) -> None:
+def test_refresh_tells_size_once_stable(database: Database, tmp_path_factory: pytest.TempPathFactory) -> None:
     """While images arrive there is no size; then it is what Orthanc adds up, and it stays when more arrive."""
-    study_uid = generate_uid()
-    study_id = _store(orthanc, StudyInstanceUID=study_uid)
-    index.refresh(study_id)
-    assert (_study(database, study_id).is_stable, _study(database, study_id).size_bytes) == (False, None)
-    _wait_until_stable(orthanc, study_id)
-    index.refresh(study_id)
-    size_bytes = int(orthanc.archive.get_json(f"/studies/{study_id}/statistics")["DicomDiskSize"])
-    assert (_study(database, study_id).is_stable, _study(database, study_id).size_bytes) == (True, size_bytes)
-    _store(orthanc, StudyInstanceUID=study_uid)
-    index.refresh(study_id)
-    assert (_study(database, study_id).is_stable, _study(database, study_id).size_bytes) == (False, size_bytes)
+    # Time enough for the index to look before Orthanc calls it stable.
+    with orthanc_alone(tmp_path_factory.mktemp("patient"), {"StableAge": 5}) as orthanc:
+        index, study_uid = StudyIndex(database, orthanc.archive), generate_uid()
+        study_id = _store(orthanc, StudyInstanceUID=study_uid)
+        index.refresh(study_id)
+        assert (_study(database, study_id).is_stable, _study(database, study_id).size_bytes) == (False, None)
+        _wait_until_stable(orthanc, study_id)
+        index.refresh(study_id)
+        size_bytes = int(orthanc.archive.get_json(f"/studies/{study_id}/statistics")["DicomDiskSize"])
+        assert (_study(database, study_id).is_stable, _study(database, study_id).size_bytes) == (True, size_bytes)
+        _store(orthanc, StudyInstanceUID=study_uid)
+        index.refresh(study_id)
+        assert (_study(database, study_id).is_stable, _study(database, study_id).size_bytes) == (False, size_bytes)
 
 
 def test_refresh_removes_what_is_gone(index: StudyIndex, orthanc: OrthancAlone, database: Database) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +17,8 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 
 
 
 @contextmanager
-def hanging_up(times: int) -> Iterator[tuple[str, list[bytes]]]:
-    """Run a server that closes so many connections without a word, then answers; yield its URL and what came."""
+def hanging_up(times: int, *, breaks_off: bool = False) -> Iterator[tuple[str, list[bytes]]]:
+    """Run a server that ends so many connections without a word, then answers; yield its URL and what came."""
     asked: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -25,17 +26,25 @@ def hanging_up(times: int) -> Iterator[tuple[str, list[bytes]]]:
             while len(asked) <= times:
                 connection, _ = server.accept()
                 with connection:
-                    asked.append(connection.recv(65536))
+                    said = connection.recv(65536)
+                    # What is left unread would break the connection off where it should end.
+                    while said.startswith(b"POST") and not said.endswith(b"{}"):
+                        said += connection.recv(65536)
+                    asked.append(said)
                     if len(asked) > times:
                         connection.sendall(ANSWER)
+                    elif breaks_off:
+                        # Closed with a reset, as when a request comes that nobody reads any more.
+                        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
         threading.Thread(target=serve, daemon=True).start()
         yield f"http://127.0.0.1:{server.getsockname()[1]}", asked
 
 
-def test_get_is_repeated_once_when_the_server_hangs_up() -> None:
+@pytest.mark.parametrize("breaks_off", [False, True])
+def test_get_is_repeated_once_when_the_server_hangs_up(*, breaks_off: bool) -> None:
     """Reading twice is reading once."""
-    with hanging_up(1) as (url, asked), HttpArchive(url) as archive:
+    with hanging_up(1, breaks_off=breaks_off) as (url, asked), HttpArchive(url) as archive:
         assert archive.get_json("/system") == {}
     assert len(asked) == 2
 

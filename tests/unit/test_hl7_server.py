@@ -94,8 +94,9 @@ def _open() -> Store:
     return store
 
 
-def test_what_is_being_committed_at_the_end_is_answered() -> None:
+def test_what_is_being_committed_at_the_end_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Told to stop in the middle of a commit, the server answers the group and what came behind it, then ends."""
+    monkeypatch.setattr(server, "_FINISH_SECONDS", 30.0)
     store = Store()
     with running(store) as serving, sender(serving.port) as his:
         his.write(framed(order("C1")) + framed(order("C2")))

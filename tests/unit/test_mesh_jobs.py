@@ -18,6 +18,7 @@ import pytest
 
 from fakes.archive import MemoryArchive
 from fixtures.model_reports import BONE, report_of
+from fixtures.process_pools import becomes_true
 from pacs.errors import InvalidInput, NotFound
 from pacs.mesh.errors import MeshCancelled, MeshError, MeshTooLarge
 from pacs.mesh.jobs.memory import MemoryBudget
@@ -78,9 +79,9 @@ def test_large_job_waits_and_is_not_overtaken() -> None:
 
     with budget.reserved(500, Cancellation()):
         threads = [threading.Thread(target=run, args=("large", 1000)), threading.Thread(target=run, args=("small", 1))]
-        for thread in threads:
+        for number, thread in enumerate(threads, 1):
             thread.start()
-            time.sleep(0.1)
+            assert becomes_true(lambda: len(budget._turns) == number, 40)  # noqa: B023
         assert order == []
     for thread in threads:
         thread.join(WAIT_SECONDS)

@@ -44,15 +44,16 @@ class Cancelled:
 
 @pytest.mark.parametrize("policy", [PoolPolicy(), WARM], ids=["cold", "warm"])
 @pytest.mark.parametrize(
-    ("name", "most_seconds"),
-    [("sleep", 0.6), ("hold_the_interpreter", 1.5), ("ignore_sigterm", 1.5), ("swallow_sigterm", 0.6)],
+    ("name", "grace_seconds"),
+    # What listens is not to need its grace.
+    [("sleep", 60), ("hold_the_interpreter", 0.3), ("ignore_sigterm", 0.3), ("swallow_sigterm", 0.3)],
 )
-def test_cancel_ends_a_job_at_work(tmp_path: Path, policy: PoolPolicy, name: str, most_seconds: float) -> None:
+def test_cancel_ends_a_job_at_work(tmp_path: Path, policy: PoolPolicy, name: str, grace_seconds: float) -> None:
     """SIGTERM ends what listens at once, SIGKILL the rest after the grace; the pool is free again."""
-    with make_pool(tmp_path, policy=policy, limits=QUICK) as pool:
+    with make_pool(tmp_path, policy=policy, limits=Limits(grace_seconds=grace_seconds)) as pool:
         work = Cancelled(pool, job(name, seconds=60))
         assert work.is_at_work.wait(10)
-        assert work.cancel_and_time() < most_seconds
+        assert work.cancel_and_time() < 10
         assert own_children() == []
         assert pool.run(job("echo", a=1)) == {"a": 1}
 
@@ -72,7 +73,7 @@ def test_cancel_ends_a_job_that_waits_for_a_child(tmp_path: Path) -> None:
         assert first.is_at_work.wait(10)
         second = Cancelled(pool, job("echo"))
         assert becomes_true(lambda: pool.status().waiting == 1)
-        assert second.cancel_and_time() < 0.5
+        assert second.cancel_and_time() < 10
         assert not first.future.done()
         first.cancel_and_time()
 
@@ -83,7 +84,7 @@ def test_cancel_ends_a_child_that_is_still_starting(tmp_path: Path, delay_second
     with make_pool(tmp_path, limits=QUICK) as pool:
         work = Cancelled(pool, Job(function="fixtures.slow_to_import:run"))
         time.sleep(delay_seconds)
-        assert work.cancel_and_time() < 1.5
+        assert work.cancel_and_time() < 10
         assert own_children() == []
 
 

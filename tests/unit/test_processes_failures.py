@@ -133,7 +133,7 @@ def test_run_tells_that_memory_ran_out(pool: ProcessPool, greedy: Job) -> None:
     with pytest.raises(ProcessOutOfMemory, match="more than 200 MiB") as caught:
         pool.run(greedy)
     assert caught.value.memory_bytes == 200 * MEBIBYTE
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 20
 
 
 def test_memory_limit_does_not_count_reserved_addresses(pool: ProcessPool) -> None:

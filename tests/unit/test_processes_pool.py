@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.process_pools import MEBIBYTE, WARM, becomes_true, job, make_pool, open_descriptors, own_children
+from fixtures.process_pools import (
+    MEBIBYTE,
+    WARM,
+    becomes_true,
+    is_alive,
+    job,
+    make_pool,
+    open_descriptors,
+    own_children,
+)
 from pacs.processes import Job, Limits, PoolPolicy, ProcessFailed
 
 
@@ -59,10 +68,10 @@ def test_preloaded_modules_are_there_before_the_first_job(tmp_path: Path) -> Non
 
 def test_idle_child_ends_when_no_job_comes(tmp_path: Path) -> None:
     """Memory of a warm child is given back after the idle time."""
-    with make_pool(tmp_path, policy=PoolPolicy(size=2, max_jobs_per_child=9, idle_seconds=0.3)) as pool:
+    with make_pool(tmp_path, policy=PoolPolicy(size=2, max_jobs_per_child=9, idle_seconds=2)) as pool:
         first = pool.run(job("process_id"))
         assert pool.status().idle == 1
-        assert becomes_true(lambda: own_children() == [], 3)
+        assert becomes_true(lambda: own_children() == [], 40)
         assert pool.status().idle == 0
         assert pool.run(job("process_id")) != first
 
@@ -71,7 +80,7 @@ def test_pool_replaces_a_warm_child_that_died_while_idle(tmp_path: Path) -> None
     """A child killed between two jobs costs the second one nothing."""
     with make_pool(tmp_path, policy=WARM) as pool:
         first = pool.run(job("die_soon"))
-        time.sleep(0.5)
+        assert becomes_true(lambda: not is_alive(first), 40)
         assert pool.run(job("process_id")) != first
         for _ in range(8):  # killed just when the next job comes
             os.kill(pool.run(job("process_id")), 9)

@@ -68,20 +68,21 @@ def test_thread_that_raises_is_logged_and_restarted(caplog: pytest.LogCaptureFix
 
 def test_pause_before_a_restart_grows(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that can't work leaves the processor alone: its pauses double, up to the longest."""
-    supervisor = Supervisor(first_pause_seconds=0.02, max_pause_seconds=0.1)
+    # No run lasts longer than the longest, whatever the machine does: after such a one they would begin anew.
+    supervisor = Supervisor(first_pause_seconds=4, max_pause_seconds=20)
     pauses: list[float | None] = []
     wait = supervisor._stop.wait
 
     def recorded(timeout: float | None = None) -> bool:
         pauses.append(timeout)
-        return wait(timeout)
+        return wait(0.01)
 
     monkeypatch.setattr(supervisor._stop, "wait", recorded)
     supervisor.add("broken", lambda _stop: 1 // 0)  # type: ignore[arg-type,return-value]
     supervisor.start()
     assert becomes_true(lambda: len(pauses) >= 5)
     supervisor.stop()
-    assert pauses[:5] == [0.02, 0.04, 0.08, 0.1, 0.1]
+    assert pauses[:5] == [4, 8, 16, 20, 20]
 
 
 def test_thread_that_comes_to_its_end_is_not_restarted() -> None:

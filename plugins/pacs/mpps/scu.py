@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 from pydicom import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, evt
+from pynetdicom import AE
 from pynetdicom.association import Association
 
-from pacs.associations import without_delay
+from pacs.associations import associate
 from pacs.errors import PeerError
 from pacs.ports import Json
 
@@ -60,12 +60,7 @@ def _associated(station: Json, calling_ae_title: str, sop_class: UID) -> Iterato
     entity.connection_timeout = _CONNECTION_SECONDS
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _ANSWER_SECONDS
     entity.add_requested_context(sop_class, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
-    association = entity.associate(
-        station["Host"],
-        station["Port"],
-        ae_title=station["AET"],
-        evt_handlers=[(evt.EVT_CONN_OPEN, without_delay)],
-    )
+    association = associate(entity, station["Host"], station["Port"], ae_title=station["AET"])
     if not association.is_established:
         why = "refused the association" if association.is_rejected else "did not answer"
         raise PeerError(f"{station['AET']} at {station['Host']}:{station['Port']} {why}.")

@@ -14,6 +14,7 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import ThreadedAssociationServer
 
+from pacs.associations import associate
 from pacs.errors import PeerError
 
 AET = "PACSSELFTEST"
@@ -65,7 +66,7 @@ def associated(port: int, called: str, contexts: Sequence[PresentationContext]) 
     """Associate with the archive while the block runs. Raise PeerError when it does not accept."""
     entity = AE(ae_title=AET)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _SECONDS
-    association = entity.associate(_LOOPBACK, port, contexts=list(contexts), ae_title=called)
+    association = associate(entity, _LOOPBACK, port, ae_title=called, contexts=list(contexts))
     if not association.is_established:
         raise PeerError(f"{called} at port {port} does not accept an association of {AET}.")
     try:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
+from pacs.associations import associate
 from pacs.errors import ArchiveError
 from pacs.ports import Archive
 from pacs.web.modalities import RemoteModality
@@ -124,7 +125,7 @@ def _ask_for_association(modality: RemoteModality, own_ae_title: str) -> Associa
     entity.add_requested_context(Verification)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = KNOCK_SECONDS
     start = time.monotonic()
-    association = entity.associate(modality.host, modality.port, ae_title=modality.ae_title)
+    association = associate(entity, modality.host, modality.port, ae_title=modality.ae_title)
     if association.is_established:
         association.release()
         return AssociationFault.OTHER

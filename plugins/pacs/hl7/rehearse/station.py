@@ -6,18 +6,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from pydicom import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
-from pynetdicom import AE, evt
+from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     ModalityPerformedProcedureStep,
     ModalityWorklistInformationFind,
 )
 
-from pacs.associations import without_delay
+from pacs.associations import associate
 from pacs.errors import PeerError
 from pacs.hl7.rehearse.fiction import Fiction
 
@@ -169,14 +168,12 @@ class Station:
         entity = AE(ae_title=self.fiction.ae_title)
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _ANSWER_SECONDS
         entity.add_requested_context(sop_class, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
-        handlers: list[Any] = [(evt.EVT_CONN_OPEN, without_delay)]
-        association = entity.associate(to.host, to.port, ae_title=to.ae_title, evt_handlers=handlers)
+        association = associate(entity, to.host, to.port, ae_title=to.ae_title)
         if not association.is_established:
             why = "refused the association" if association.is_rejected else "does not answer"
             if association.is_aborted and association.accepted_contexts == []:
                 why = f"does not take {sop_class.name} of {self.fiction.ae_title}"
             raise StationFault(f"{to} {why}.")
-        _leave_answers_to_their_askers(association)
         try:
             yield association
         finally:
@@ -190,9 +187,3 @@ def _require_success(code: int | None, service: str, answer: Dataset | None = No
     if code != _SUCCESS:
         comment = str(answer.get("ErrorComment") or "") if answer else ""
         raise StationFault(f"{service}: status {code:04X}. {comment}".strip())
-
-
-def _leave_answers_to_their_askers(association: Association) -> None:
-    """Keep pynetdicom's thread for incoming requests from taking, now and then, the answer that a sender waits for."""
-    take = association.dimse.get_msg
-    association.dimse.get_msg = lambda block=False: take(block=True) if block else (None, None)  # type: ignore[method-assign]

@@ -18,7 +18,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Verification,
 )
 
-from pacs.associations import without_delay
+from pacs.associations import associate
 from pacs.routing.senders import places
 from pacs.routing.senders.encryption import context_of
 from pacs.routing.senders.faults import FaultKind, SendingFault
@@ -100,12 +100,9 @@ def associated(target: Mapping[str, Any], *sop_classes: UID) -> Iterator[Associa
         entity.add_requested_context(sop_class)
     tls = (context_of(target["tls"]), target["host"]) if target.get("tls") else None
     accepted: list[evt.Event] = []
-    association = entity.associate(
-        target["host"],
-        target["port"],
-        ae_title=target["aet"],
-        evt_handlers=[(evt.EVT_CONN_OPEN, without_delay), (evt.EVT_ACCEPTED, accepted.append)],
-        tls_args=tls,
+    handlers = [(evt.EVT_ACCEPTED, accepted.append)]
+    association = associate(
+        entity, target["host"], target["port"], ae_title=target["aet"], evt_handlers=handlers, tls_args=tls
     )
     if not association.is_established:
         raise _not_established(target, association, was_accepted=bool(accepted))

@@ -50,6 +50,7 @@ export class UploadPanel {
     this.startedAt = performance.now();
     this.doneBefore = this.done;
     this.change(() => {});
+    clearInterval(this.studiesTimer);
     this.studiesTimer = setInterval(() => this.askStudies(), STUDIES_MILLISECONDS);
   }
 
@@ -77,6 +78,7 @@ export class UploadPanel {
   }
 
   close() {
+    clearInterval(this.studiesTimer);
     this.element.hidden = true;
     this.results.clear();
     this.studies.clear();
@@ -92,7 +94,6 @@ export class UploadPanel {
   }
 
   settle() {
-    clearInterval(this.studiesTimer);
     this.change(() => {});
     this.askStudies().then(() => this.onStored());
   }
@@ -166,6 +167,9 @@ export class UploadPanel {
       } catch {
         return; // The next turn asks again.
       }
+    }
+    if (this.state !== "sending" && [...this.studies.values()].every((study) => study.entry)) {
+      clearInterval(this.studiesTimer);
     }
     this.drawStudies();
   }
