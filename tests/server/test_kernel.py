@@ -1,4 +1,4 @@
-"""What role base asks of a kernel, on one of its own: audit, AppArmor, its settings, modules that it never loads."""
+"""What roles ask of a kernel, on one of its own: audit, AppArmor, its settings, modules that it never loads."""
 
 from __future__ import annotations
 
@@ -17,6 +17,15 @@ VARIABLES = """\
 pacs_organization: Hospital de Chilecito
 pacs_admin_mail: it@chilecito.test
 pacs_time_zone: America/Argentina/La_Rioja
+"""
+# The addresses are those of QEMU's network.
+NAMES = """\
+pacs_domain: pacs.chilecito.test
+pacs_signin_domain: auth.chilecito.test
+pacs_dns_zone: chilecito.test
+pacs_lan_address: 10.0.2.15
+pacs_networks: {lan: [10.0.2.0/24], admin: [10.0.2.0/24], vpn: [10.8.0.0/24]}
+dns_recursion: false
 """
 # An emulated machine has no clock to trust, and nobody to ask where these tests run.
 NOT_HERE = "The clock is right"
@@ -69,16 +78,36 @@ def test_kernel_loads_no_rare_module(administrator: Administrator) -> None:
 
 def test_promises_of_the_kernel_are_kept(administrator: Administrator) -> None:
     """Each promise of role base, also those that a container can't keep, holds after a start."""
-    machine = administrator.machine
-    broken = {}
-    for promise in yaml.safe_load(machine.ask("cat /etc/pacs/promises.d/base.yml")):
-        said = machine.run(promise["command"])
-        kept = said.returncode == 0 and re.search(promise.get("expect", ""), said.stdout.strip(), re.MULTILINE)
-        if not kept and not promise["promise"].startswith(NOT_HERE):
-            broken[promise["promise"]] = said.stdout + said.stderr
-    assert broken == {}
+    broken = broken_promises(administrator.machine, "base")
+    assert not [promise for promise in broken if not promise.startswith(NOT_HERE)], broken
 
 
 def test_second_run_changes_nothing(administrator: Administrator) -> None:
     """What is as it should be is left alone."""
     assert re.search(r"changed=0\s", administrator.succeeds())
+
+
+def test_names_are_answered_under_apparmor(administrator: Administrator) -> None:
+    """The name server does all that it promises within Debian's profile, enforced."""
+    Administrator(administrator.machine, "dns", NAMES).succeeds()
+
+    promises, broken = promises_of(administrator.machine, "dns"), broken_promises(administrator.machine, "dns")
+
+    assert "The name server is confined by AppArmor" in promises
+    assert broken == {}
+
+
+def promises_of(machine: VirtualMachine, role: str) -> dict[str, dict[str, str]]:
+    """Return what a role promised, by its words."""
+    found = yaml.safe_load(machine.ask(f"cat /etc/pacs/promises.d/{role}.yml"))
+    return {promise["promise"]: promise for promise in found}
+
+
+def broken_promises(machine: VirtualMachine, role: str) -> dict[str, str]:
+    """Return the promises of a role that do not hold, each with what was found."""
+    broken = {}
+    for words, promise in promises_of(machine, role).items():
+        said = machine.run(promise["command"])
+        if said.returncode or not re.search(promise.get("expect", ""), said.stdout.strip(), re.MULTILINE):
+            broken[words] = said.stdout + said.stderr
+    return broken
