@@ -35,6 +35,23 @@ DRAWN = """() => {
   }));
 }"""
 
+# Each preview takes a second more; it is noted what was asked for, and how many were asked for at once.
+SLOW_PREVIEWS = """
+  [window.wanted, window.atOnce, window.mostAtOnce] = [[], 0, 0];
+  const ask = window.fetch;
+  window.fetch = async (address, options) => {
+    if (!String(address).includes("preview")) return ask(address, options);
+    window.wanted.push(options.body);
+    window.mostAtOnce = Math.max(window.mostAtOnce, ++window.atOnce);
+    try {
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+      return await ask(address, options);
+    } finally {
+      window.atOnce--;
+    }
+  };
+"""
+
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelArchive]:
@@ -52,14 +69,17 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(browser: Browser, archive: ModelArchive, path: str, **options: object) -> Iterator[Page]:
-    """Open a page; no script may fail and the content security policy not be hurt."""
+def opened(
+    browser: Browser, archive: ModelArchive, path: str, *, before: str = "", **options: object
+) -> Iterator[Page]:
+    """Open a page, running a script before its own; no script may fail and the content security policy not be hurt."""
     settings = {"locale": "en-GB", "viewport": DESK, "reduced_motion": "reduce"} | options
     context = browser.new_context(base_url=archive.pacs.url, **settings)  # type: ignore[arg-type]
     page = context.new_page()
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda message: faults.append(message.text) if message.type in {"error", "warning"} else None)
+    page.add_init_script(before)
     page.goto(path)
     yield page
     context.close()
@@ -129,6 +149,19 @@ def test_each_choice_is_previewed_and_timed(browser: Browser, archive: ModelArch
             page.get_by_role("slider", name="From this value").fill(str(200 + 10 * number))
             previews(page, number)
             expect(page.locator("#stage-note")).to_have_text(re.compile(r"\d s$"))
+
+
+def test_quick_choices_are_one_preview_at_a_time_and_the_last_is_shown(browser: Browser, archive: ModelArchive) -> None:
+    """Who tries many thresholds takes nobody's turn, and sees the one chosen last."""
+    with opened(browser, archive, f"/pacs/mesh/{archive.series}", before=SLOW_PREVIEWS) as page:
+        previews(page, 1)
+        for threshold in range(210, 260, 10):
+            page.get_by_role("slider", name="From this value").fill(str(threshold))
+            page.wait_for_timeout(300)
+        until(page, "window.atOnce === 0 && window.wanted.at(-1).includes('250')")
+
+        assert page.evaluate("window.mostAtOnce") == 1
+        assert len(page.evaluate("window.wanted")) < 6
 
 
 def test_model_turns_with_mouse_and_keyboard(browser: Browser, archive: ModelArchive) -> None:

@@ -18,7 +18,8 @@ const words = JSON.parse(bench.dataset.words);
 
 let stage = null;
 let histogram = null;
-let asking = null;
+let isAsking = false;
+let isOutdated = false;
 let timer = 0;
 // Of the whole model, in LPS mm: what the sliders of the box run over.
 let extent = null;
@@ -118,7 +119,13 @@ function refresh() {
   timer = setTimeout(preview, PAUSE_MILLISECONDS);
 }
 
+// One at a time, so that nobody takes others' turns with previews that nobody waits for any more: what was chosen
+// meanwhile comes next.
 async function preview() {
+  if (isAsking) {
+    isOutdated = true;
+    return;
+  }
   const wanted = recipe();
   if (!stage) return;
   if (!wanted.parts.length) {
@@ -126,27 +133,36 @@ async function preview() {
     say(words.empty);
     return;
   }
-  asking?.abort();
-  const mine = (asking = new AbortController());
+  isAsking = true;
   say(words.working, true);
-  const started = performance.now();
   try {
-    const answer = await post(bench.dataset.preview, wanted, mine.signal);
-    if (!answer.ok) throw new Error((await problem(answer)) || words.failed);
-    stage.show(await answer.arrayBuffer());
-    if (!wanted.box_mm && stage.bounds) {
-      extent = lpsOf(stage.bounds);
-      drawBox();
-    }
-    const seconds = ((performance.now() - started) / 1000).toLocaleString(document.documentElement.lang, { maximumFractionDigits: 1 });
-    say(fill(words.coarse, { seconds }));
-    bench.dataset.previews = Number(bench.dataset.previews ?? 0) + 1;
+    await show(wanted);
   } catch (fault) {
-    if (fault.name === "AbortError") return;
-    stage.clear();
-    stage.wake();
-    say(fault instanceof TypeError ? words.offline : fault.message);
+    if (!isOutdated) {
+      stage.clear();
+      stage.wake();
+      say(fault instanceof TypeError ? words.offline : fault.message);
+    }
   }
+  isAsking = false;
+  if (isOutdated) {
+    isOutdated = false;
+    preview();
+  }
+}
+
+async function show(wanted) {
+  const started = performance.now();
+  const answer = await post(bench.dataset.preview, wanted);
+  if (!answer.ok) throw new Error((await problem(answer)) || words.failed);
+  stage.show(await answer.arrayBuffer());
+  if (!wanted.box_mm && stage.bounds) {
+    extent = lpsOf(stage.bounds);
+    drawBox();
+  }
+  const seconds = ((performance.now() - started) / 1000).toLocaleString(document.documentElement.lang, { maximumFractionDigits: 1 });
+  say(fill(words.coarse, { seconds }));
+  bench.dataset.previews = Number(bench.dataset.previews ?? 0) + 1;
 }
 
 function say(text, isWorking = false) {
@@ -154,9 +170,9 @@ function say(text, isWorking = false) {
   note.classList.toggle("working", isWorking);
 }
 
-function post(address, content, signal) {
+function post(address, content) {
   const headers = { "Content-Type": "application/json", Accept: "application/json, model/gltf-binary" };
-  return fetch(address, { method: "POST", headers, body: JSON.stringify(content), signal });
+  return fetch(address, { method: "POST", headers, body: JSON.stringify(content) });
 }
 
 async function problem(answer) {
