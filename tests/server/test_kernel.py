@@ -19,12 +19,13 @@ pacs_admin_mail: it@chilecito.test
 pacs_time_zone: America/Argentina/La_Rioja
 """
 # The addresses are those of QEMU's network.
-NAMES = """\
+NAMES = f"""\
+{VARIABLES}
 pacs_domain: pacs.chilecito.test
 pacs_signin_domain: auth.chilecito.test
 pacs_dns_zone: chilecito.test
 pacs_lan_address: 10.0.2.15
-pacs_networks: {lan: [10.0.2.0/24], admin: [10.0.2.0/24], vpn: [10.8.0.0/24]}
+pacs_networks: {{lan: [10.0.2.0/24], admin: [10.0.2.0/24], vpn: [10.8.0.0/24]}}
 dns_recursion: false
 """
 # An emulated machine has no clock to trust, and nobody to ask where these tests run.
