@@ -31,7 +31,7 @@ def associate(
         if isinstance(event.pdu, A_ASSOCIATE_RJ):
             rejections.append(event.pdu)
 
-    handlers = [(evt.EVT_CONN_OPEN, _without_delay), (evt.EVT_PDU_RECV, note), *evt_handlers]
+    handlers = [(evt.EVT_CONN_OPEN, without_delay), (evt.EVT_PDU_RECV, note), *evt_handlers]
     association = entity.associate(host, port, ae_title=ae_title, evt_handlers=handlers, **options)
     if rejections:
         association.is_rejected = True
@@ -41,6 +41,7 @@ def associate(
     return association
 
 
-def _without_delay(event: evt.Event) -> None:
+def without_delay(event: evt.Event) -> None:
+    """Switch Nagle's algorithm off. A handler of EVT_CONN_OPEN."""
     connection: Any = event.assoc.dul.socket
     connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -36,6 +36,7 @@ from fixtures.running_pacs import RunningPacs
 from fixtures.sample_images import stack_of
 from fixtures.stations import associated, data_set_of, echo, register, store_all, study_keys
 from fixtures.untouched import file_of, untouched
+from pacs.associations import associate
 from pacs.demo.syntaxes import encoded, write
 
 BROKEN = broken_files()
@@ -214,7 +215,7 @@ def test_modality_that_takes_its_time_is_served(pacs: RunningPacs) -> None:
     entity = AE(ae_title="SLOW")
     entity.add_requested_context(Verification)
     asked_late = [(evt.EVT_CONN_OPEN, lambda _: time.sleep(6))]
-    association = entity.associate("127.0.0.1", pacs.dicom_port, ae_title=pacs.aet, evt_handlers=asked_late)
+    association = associate(entity, "127.0.0.1", pacs.dicom_port, ae_title=pacs.aet, evt_handlers=asked_late)
     time.sleep(6)
     assert association.send_c_echo().Status == SUCCESS
     association.release()

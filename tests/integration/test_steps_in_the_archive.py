@@ -26,8 +26,9 @@ from fixtures.hospital_system import HospitalSystem, field_of, hospital_system
 from fixtures.performed_steps import MODALITY, begun, change, create, ended, modality, reference
 from fixtures.ports import free_port
 from fixtures.running_pacs import RunningPacs, running, start
-from fixtures.stations import leave_answers_to_their_askers, register, store_all, wait_for_port
+from fixtures.stations import register, store_all, wait_for_port
 from fixtures.worklist_entries import database_of, entry
+from pacs.associations import associate
 from pacs.worklist.statuses import StepStatus
 from pacs.worklist.steps import StepSelector, Version
 from pacs.worklist.worklist import Worklist
@@ -273,10 +274,8 @@ def test_storage_is_committed_to_the_modality_that_asks(archive: RunningPacs) ->
     request, transaction = Dataset(), generate_uid()
     request.TransactionUID = transaction
     request.ReferencedSOPSequence = [_sop(image.SOPInstanceUID), _sop(generate_uid())]
-    association = entity.associate(
-        "127.0.0.1", archive.dicom_port, contexts=[build_context(StorageCommitmentPushModel)], ae_title=archive.aet
-    )
-    leave_answers_to_their_askers(association)
+    contexts = [build_context(StorageCommitmentPushModel)]
+    association = associate(entity, "127.0.0.1", archive.dicom_port, ae_title=archive.aet, contexts=contexts)
     status, _ = association.send_n_action(request, 1, StorageCommitmentPushModel, UID("1.2.840.10008.1.20.1.1"))
     association.release()
     try:
