@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from pydicom.uid import generate_uid
 
 from fixtures.browsers import chromium
@@ -160,6 +160,23 @@ def test_upload_retries_only_what_failed_on_the_way(page: Page) -> None:
     page.get_by_role("button", name="Try the failed again").click()
     expect(page.locator('.upload-results [data-outcome="stored"]')).to_have_count(1)
     expect(page.locator("#upload-title")).to_have_text("Everything is done")
+
+
+def test_upload_shows_its_studies_when_asking_failed_at_its_end(page: Page) -> None:
+    """They are asked for again, until all are shown."""
+    failures = ["once", "twice"]
+
+    def fail(route: Route) -> None:
+        if failures:
+            failures.pop()
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/*?ids=*", fail)
+    give(page, {"late.dcm": as_file(dicom_image(PatientName="TARDE^Vista", PatientID="UP-LATE"))})
+    expect(page.locator(".upload-studies")).to_contain_text("TARDE, Vista")
+    assert failures == []
 
 
 def test_upload_takes_a_folder_with_all_below_it(page: Page, tmp_path: Path) -> None:
